@@ -184,6 +184,7 @@ def users_remove(address: str, gifs: str, yes: bool) -> None:
     """
     from gifster.app import accounts
     from gifster.app.accounts import leaving
+    from gifster.app.sign_in import claiming
 
     settings = settings_here()
     connect_our_broker(settings)
@@ -191,7 +192,12 @@ def users_remove(address: str, gifs: str, yes: bool) -> None:
         user = accounts.find_user(address)
         if not yes:
             click.confirm(f"Delete the account of {user.email} ({user.name})?", abort=True)
-        leaving.leave(user, with_gifs=gifs == "delete", by_command=True)
+        leaving.leave(
+            user,
+            with_gifs=gifs == "delete",
+            by_command=True,
+            end_ways_in=claiming.end_ways_in,
+        )
     say(f"{address} can no longer log in; a worker removes the account")
 
 

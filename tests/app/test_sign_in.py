@@ -12,7 +12,7 @@ import pyotp
 import pytest
 
 from gifster.app import accounts, tokens
-from gifster.app.accounts import confirming
+from gifster.app.accounts import confirming, leaving, password_changes
 from gifster.app.accounts.post import Post
 from gifster.app.database import db
 from gifster.app.errors import Conflict, LibraryError
@@ -20,6 +20,7 @@ from gifster.app.mailers import FileTransport
 from gifster.app.models import Token, User, now
 from gifster.app.settings import Auth, Oidc, Settings
 from gifster.app.sign_in import (
+    claiming,
     codes,
     identities,
     notices,
@@ -233,6 +234,29 @@ def test_all_of_it_goes_with_the_account(booted: Settings, ann: User):
 
     for table in (AuthenticatorApp, RecoveryCode, Passkey, Identity, SignInStep, Token):
         assert table.select().count() == 0, table
+
+
+def test_who_leaves_may_come_back_at_once_as_somebody_new(booted: Settings, ann: User):
+    # Given Ann, who has left, and whose GIFs and row are not removed yet
+    settings = with_service(booted)
+    app_of(ann)
+    Passkey.create(user=ann, credential="a", public_key=b"", name="Key")
+    identities.link(ann, PERSON, settings)
+    leaving.leave(ann, with_gifs=True, end_ways_in=claiming.end_ways_in)
+
+    # I expect nothing of hers to lead to that account, nor to have her address
+    assert ways_into(ann) == []
+
+    # And no mail for the account that she has left
+    post = Post(FileTransport(Path("var/mail")), "Gifster <gifster@example.org>", booted.web)
+    password_changes.deliver_password_changed(ann.id, post)
+    notices.deliver(ann.id, "app_added", "x", post)
+    accounts.deliver_welcome(ann.id, post.transport, post.sender, booted.web)
+    assert not Path("var/mail").exists()
+
+    # And her to have a new account when she logs in by the sign-in service
+    again = identities.log_in(PERSON, settings)
+    assert (again.email, again.id != ann.id) == ("ann@example.org", True)
 
 
 def test_a_passkey_belongs_to_one_account(ann: User):

@@ -6,6 +6,7 @@ says what is to be done, so that it is done whatever becomes of a job.
 """
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -36,13 +37,21 @@ class UnreadableGifs(Exception):
     """GIFs of an account cannot be read, so neither they nor the account are removed."""
 
 
-def leave(user: User, *, with_gifs: bool, by_command: bool = False) -> None:
+def leave(
+    user: User,
+    *,
+    with_gifs: bool,
+    by_command: bool = False,
+    end_ways_in: Callable[[User], object] = tokens.log_out_everywhere,
+) -> None:
     """Delete an account.
 
     Parameters:
       with_gifs: whether its GIFs go, too. If not, the public and the unlisted ones stay, without an
         owner. The private ones, and those in the trash, go in any case: nobody would see them.
       by_command: whether a command removes it, so that the log of moderation has it.
+      end_ways_in: ends all ways into it, in the same transaction: `sign_in.claiming` does. What is
+        linked to the account of a sign-in service has its address, too, and is free for a new one.
 
     Raises:
       Conflict: it is the only admin's (`last_admin`).
@@ -53,11 +62,8 @@ def leave(user: User, *, with_gifs: bool, by_command: bool = False) -> None:
         if row is None:
             return
         check_not_last_admin(row, rows)
-        tokens.log_out_everywhere(user)
+        end_ways_in(user)
         MailSecret.delete().where(MailSecret.user == user).execute()
-        Invitation.delete().where(
-            Invitation.made_by == user, Invitation.used_at.is_null()
-        ).execute()
         User.update(
             disabled_at=now(),
             email=address_left(user.id),
@@ -112,6 +118,9 @@ def remove(user_id: str, with_gifs: bool, *, most: int = A_JOB) -> None:
         if Gif.select().where(Gif.user == user).exists():
             enqueue(ACTOR, user_id, with_gifs)
             return
+        # Not earlier: one that was being made when its admin left would be as good as a command's.
+        own = (Invitation.made_by == user) & Invitation.used_at.is_null()
+        Invitation.delete().where(own).execute()
         user.delete_instance()
     logger.info("removed user=%s", user_id)
 

@@ -4,6 +4,7 @@ links lead to."""
 from dataclasses import dataclass
 
 from gifster.app.accounts.mail_links import link
+from gifster.app.accounts.people import address_left
 from gifster.app.mailers import Transport, mail
 from gifster.app.mailers import transport as transport_of
 from gifster.app.models import User
@@ -24,13 +25,16 @@ class Post:
         return cls(transport_of(settings.mail), settings.mail.sender, settings.web)
 
     def deliver(self, template: str, *, to: str, key: str, user: User | None, **more: str) -> None:
-        """Render a mail, and hand it over.
+        """Render a mail, and hand it over. It does nothing for somebody who has left meanwhile, and
+        has no address any more.
 
         Parameters:
           template: its name in `mails/`.
           key: makes its id; a second copy has the same one.
           user: whom it concerns.
         """
+        if user is not None and to == address_left(user.id):
+            return
         made = mail(template, to=to, sender=self.sender, key=key, user=user, **more)
         self.transport.deliver(made)
 

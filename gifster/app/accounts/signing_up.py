@@ -12,6 +12,7 @@ from gifster.app.accounts import invitations
 from gifster.app.accounts.confirming import confirmation_link
 from gifster.app.accounts.logging_in import account_with
 from gifster.app.accounts.passwords import NONE, hashed
+from gifster.app.accounts.people import has_left
 from gifster.app.accounts.post import Post
 from gifster.app.accounts.tables import Invitation
 from gifster.app.database import db
@@ -169,7 +170,7 @@ def deliver_welcome(
       NotDelivered: trying again later is safe.
     """
     user = User.get_or_none(User.id == user_id)
-    if user is None:
+    if user is None or has_left(user):
         return
     mine = User.id == user_id
     unclaimed = mine & User.welcome_claimed_at.is_null()

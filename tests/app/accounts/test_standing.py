@@ -160,11 +160,15 @@ def test_an_invitation_is_good_as_long_as_its_admin_is_one(booted: Settings):
         assert states == [True, False]
         undo()
 
-    # And when they leave, it is gone
+    # And when they leave, it is gone, and so is one that they were just making
     leaving.leave(ann, with_gifs=False)
-    leaving.remove(ann.id, False)
-    with denied("invitation_invalid"):
-        invitations.check_may_sign_up("invite", secret)
+    late = invitations.invite(ann, booted.web)[1].rpartition("/")[2]
+    for removed in (False, True):
+        if removed:
+            leaving.remove(ann.id, False)
+        for one in (secret, late):
+            with denied("invitation_invalid"):
+                invitations.check_may_sign_up("invite", one)
     assert invitations.check_may_sign_up("invite", of_command) is not None
 
 

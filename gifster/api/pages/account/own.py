@@ -25,6 +25,7 @@ from gifster.app import accounts, addresses, library, tokens
 from gifster.app.accounts import confirming, exports, leaving, password_changes, profile
 from gifster.app.errors import Denied, Invalid, LibraryError
 from gifster.app.models import Token, User
+from gifster.app.sign_in import claiming
 from gifster.app.tokens import Kind, Scope, is_fresh
 from gifster.uploads.config import storage
 
@@ -278,7 +279,8 @@ class Leave(MethodsPage):
             if form.get("gifs") not in ("keep", "delete"):
                 raise Invalid("gifs_invalid", "Choose what becomes of your GIFs.")
             self._prove(req, form, mine.user)
-            leaving.leave(mine.user, with_gifs=form["gifs"] == "delete")
+            with_gifs = form["gifs"] == "delete"
+            leaving.leave(mine.user, with_gifs=with_gifs, end_ways_in=claiming.end_ways_in)
 
         try:
             await self.context.run(work)
