@@ -273,6 +273,13 @@ def test_what_is_used_comes_first_and_is_forgotten(booted: Settings):
     assert search.trending_terms() == ["cat"]
     assert search.complete("my") == []
 
+    # Nor of searches for words that only GIFs have which are hidden by now
+    for gif in gifs:
+        gif.visibility = "private"
+        search.put(gif)
+    assert search.trending_terms() == []
+    assert search.complete("ca") == []
+
 
 def test_the_most_used_are_among_the_candidates_however_old(booted: Settings, monkeypatch):
     # Given a used GIF that is older than all candidates

@@ -186,7 +186,7 @@ def _write_searches(counts: Counter[str]) -> None:
     read. What only somebody has typed is shown to nobody else."""
     at = now()
     for some in _batches(sorted(counts)):
-        public = _public_words({word for words in some for word in words.split()})
+        public = public_words({word for words in some for word in words.split()})
         with transaction(db):
             before = dict(
                 rows(
@@ -203,7 +203,8 @@ def _write_searches(counts: Counter[str]) -> None:
                     ).execute()
 
 
-def _public_words(words: set[str]) -> set[str]:
+def public_words(words: set[str]) -> set[str]:
+    """Those of some words that the titles, tags and texts have that anybody may read now."""
     found = set()
     for some in _batches(sorted(words)):
         known: Any = SearchTerm.select(SearchTerm.term).where(SearchTerm.term.in_(some))

@@ -1,6 +1,7 @@
 """The words that people may mean: completions, related words, and what is searched for."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
 from gifster.app.models import Gif
@@ -68,7 +69,15 @@ def _searches(start: str, limit: int) -> list[str]:
         'SELECT "words" FROM "search_query" WHERE "words" >= ? AND "words" < ? AND "heat" >= ? '
         'ORDER BY "heat" DESC LIMIT ?'
     )
-    return [words for (words,) in rows(sql, start, start + _LAST, least, limit)]
+    return _still_public(words for (words,) in rows(sql, start, start + _LAST, least, limit))
+
+
+def _still_public(searches: Iterable[str]) -> list[str]:
+    """The searches all of whose words can still be read in the library. A GIF may have become
+    private, or a moderator may have hidden it, since somebody searched for it."""
+    counted = list(searches)
+    public = popularity.public_words({word for words in counted for word in words.split()})
+    return [words for words in counted if public.issuperset(words.split())]
 
 
 def _tags(start: str, limit: int) -> list[str]:
@@ -95,7 +104,7 @@ def trending_terms(*, limit: int = 10, locale: str = "") -> list[str]:
     """What people search for now, then the most frequent tags."""
     least = popularity.added(0, TRENDING, popularity.now())
     sql = 'SELECT "words" FROM "search_query" WHERE "heat" >= ? ORDER BY "heat" DESC LIMIT ?'
-    searches = [words for (words,) in rows(sql, least, limit)]
+    searches = _still_public(words for (words,) in rows(sql, least, limit))
     return list(dict.fromkeys([*searches, *(name for name, _ in frequent_tags(limit))]))[:limit]
 
 
