@@ -18,6 +18,7 @@ from gifster.app.errors import Denied, NotFound
 from gifster.app.models import BaseModel, Gif, GifTag, MomentField, Tag, User, new_id, now
 from gifster.app.texts import GIF_ID, Visibility
 from gifster.jobs import transaction
+from gifster.jobs.statements import Statement
 from gifster.uploads.columns.rows import locked_row
 
 #: How many a user may have, and how many GIFs each.
@@ -143,13 +144,19 @@ def edit(
 
 def _arrange(collection: Collection, first: Sequence[str]) -> None:
     within = CollectionGif.select().where(CollectionGif.collection == collection)
-    present = [row.gif_id for row in within.order_by(CollectionGif.position, CollectionGif.gif)]
-    named = [gif_id for gif_id in dict.fromkeys(first) if gif_id in set(present)]
-    wanted = [*named, *(gif_id for gif_id in present if gif_id not in set(named))]
+    rows = list(within.order_by(CollectionGif.position, CollectionGif.gif))
+    present = {row.gif_id: row.position for row in rows}
+    wanted = dict.fromkeys([*(gif_id for gif_id in first if gif_id in present), *present])
     for position, gif_id in enumerate(wanted):
-        CollectionGif.update(position=position).where(
-            CollectionGif.collection == collection, CollectionGif.gif == gif_id
-        ).execute()
+        if present[gif_id] != position:
+            _MOVE.execute(collection=collection.id, gif=gif_id, position=position)
+
+
+_MOVE = Statement(
+    lambda collection, gif, position: CollectionGif.update(position=position).where(
+        (CollectionGif.collection == collection) & (CollectionGif.gif == gif)
+    )
+)
 
 
 def delete(collection_id: str, viewer: Viewer) -> None:
