@@ -211,10 +211,15 @@ def outbox_database() -> peewee.Database:
     return real_database(Job._meta.database)
 
 
+def name_of(actor: str | dramatiq.Actor[..., Any]) -> str:
+    """The name of an actor, which may be given itself."""
+    return actor.actor_name if isinstance(actor, dramatiq.Actor) else actor
+
+
 def enqueue(  # noqa: PLR0913 options, each with a default
-    actor: str,
+    actor: str | dramatiq.Actor[..., Any],
     *arguments: Any,
-    queue: str = "default",
+    queue: str | None = None,
     unique: str | None = None,
     at: datetime | float | None = None,
     in_s: float | None = None,
@@ -224,9 +229,11 @@ def enqueue(  # noqa: PLR0913 options, each with a default
     later moment.
 
     Parameters:
-      actor: the name of the Dramatiq actor that runs the job.
+      actor: the Dramatiq actor that runs the job, or its name. By its name, this process need not
+        import it.
       arguments: the arguments of the actor; JSON must be able to hold them.
-      queue: the queue that the actor listens on.
+      queue: the queue that the actor listens on; by default the actor's own if the actor itself is
+        given, and `default` for a name.
       unique: a key of 1 to 32 characters; there is one job with this key at a time.
       at: the moment before which the job does not run (an aware datetime, or seconds since the
         epoch). The relay sends it a second or two later (Sidekiq's `perform_at`).
@@ -247,14 +254,16 @@ def enqueue(  # noqa: PLR0913 options, each with a default
     now, due_at = clock.now(Job._meta.database), _moment(at, in_s)
     later = due_at is not None and due_at > now
     unique = None if unique is None else _key(unique)
+    name, own = name_of(actor), getattr(actor, "queue_name", "default")
+    queue = own if queue is None else queue
     job = Job(
-        actor=actor,
+        actor=name,
         queue=queue,
         arguments=list(arguments),
         send_at=due_at if later else now + RESEND_AFTER_S,
         due_at=due_at if later else None,
         group=None if group is None else str(group),  # also a number or a UUID, as its column does
-        traceparent=of_new_job(actor, queue),
+        traceparent=of_new_job(name, queue),
         **({} if unique is None else {"id": unique}),
     )
     database = outbox_database()

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import dramatiq
 import peewee
 
 from gifster.jobs import clock
 from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.old_schema import needs
-from gifster.jobs.outbox import enqueue
+from gifster.jobs.outbox import enqueue, name_of
 from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
 from gifster.jobs.sending import current_broker
@@ -74,7 +75,7 @@ _declared: dict[str, Recurring] = {}
 
 def cron(
     rule: str,
-    actor: str,
+    actor: str | dramatiq.Actor[..., Any],
     arguments: Iterable[Any] = (),
     *,
     queue: str | None = None,
@@ -92,15 +93,21 @@ def cron(
     Raises:
       ValueError: the rule is invalid or never comes true, or there is no such time zone; says what
         is wrong.
+      TypeError: `arguments` is a text, not a list.
     """
     from gifster.jobs.cron_rules import next_after  # noqa: PLC0415 cronsim, only for a rule
 
     shown = rule if timezone == "UTC" else f"{rule} ({timezone})"
-    return Recurring(shown, next_after(rule, timezone), actor, list(arguments), queue)
+    listed = _listed(arguments)
+    return Recurring(shown, next_after(rule, timezone), name_of(actor), listed, queue)
 
 
 def every(
-    seconds: int, actor: str, arguments: Iterable[Any] = (), *, queue: str | None = None
+    seconds: int,
+    actor: str | dramatiq.Actor[..., Any],
+    arguments: Iterable[Any] = (),
+    *,
+    queue: str | None = None,
 ) -> Recurring:
     """A recurring job at each multiple of a number of seconds since the epoch.
 
@@ -111,16 +118,24 @@ def every(
 
     Raises:
       ValueError: `seconds` is less than 1.
+      TypeError: `arguments` is a text, not a list.
     """
     if seconds < 1:
         raise ValueError(f"every {seconds} s: use 1 or more")
     return Recurring(
         f"every {seconds} s",
         lambda after: (after // seconds + 1) * seconds,
-        actor,
-        list(arguments),
+        name_of(actor),
+        _listed(arguments),
         queue,
     )
+
+
+def _listed(arguments: Iterable[Any]) -> list[Any]:
+    """The arguments of a job as a list. A text would be one argument for each of its characters."""
+    if isinstance(arguments, str):
+        raise TypeError(f"arguments={arguments!r}: write a list, such as [{arguments!r}]")
+    return list(arguments)
 
 
 def declare_recurring(recurring: Mapping[str, Recurring]) -> None:

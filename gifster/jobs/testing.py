@@ -21,19 +21,20 @@ import dramatiq
 from gifster.jobs import outbox
 from gifster.jobs.groups import release
 from gifster.jobs.old_schema import needs
-from gifster.jobs.outbox import Job
+from gifster.jobs.outbox import Job, name_of
 
 __all__ = ["assert_enqueued", "enqueued", "inline_jobs", "run_jobs"]
 
 
 @needs(Job)
 def enqueued(
-    actor: str | None = None, arguments: list[Any] | tuple[Any, ...] | None = None
+    actor: str | dramatiq.Actor[..., Any] | None = None,
+    arguments: list[Any] | tuple[Any, ...] | None = None,
 ) -> list[Job]:
     """The jobs that wait in the outbox, oldest first; also those that are scheduled for later.
 
     Parameters:
-      actor: only jobs of the actor with this name.
+      actor: only jobs of this actor, or of the actor with this name.
       arguments: only jobs with these arguments, as JSON returns them: lists, not tuples.
 
     Raises:
@@ -41,17 +42,20 @@ def enqueued(
     """
     if arguments is not None and not isinstance(arguments, list | tuple):
         raise TypeError(f"arguments={arguments!r}: write a list, such as [{arguments!r}]")
+    name = None if actor is None else name_of(actor)
     jobs = Job.select().where(Job.failed_at.is_null()).order_by(Job.created_at)
     return [
         job
         for job in jobs
-        if (actor is None or job.actor == actor)
+        if (name is None or job.actor == name)
         and (arguments is None or job.arguments == list(arguments))
     ]
 
 
 def assert_enqueued(
-    actor: str, arguments: list[Any] | tuple[Any, ...] | None = None, count: int = 1
+    actor: str | dramatiq.Actor[..., Any],
+    arguments: list[Any] | tuple[Any, ...] | None = None,
+    count: int = 1,
 ) -> None:
     """Assert that `count` such jobs wait in the outbox; see `enqueued()`.
 
@@ -59,7 +63,7 @@ def assert_enqueued(
       AssertionError: lists the jobs that wait.
       TypeError: `arguments` is no list or tuple.
     """
-    assert_count(enqueued(actor, arguments), count, actor, arguments)
+    assert_count(enqueued(actor, arguments), count, name_of(actor), arguments)
 
 
 def assert_count(

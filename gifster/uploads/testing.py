@@ -17,12 +17,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import dramatiq
 import peewee
 
 from gifster.imaging.rendering import without_sandbox
 from gifster.jobs import Job, testing
+from gifster.jobs.outbox import name_of
 from gifster.jobs.testing import assert_count, inline_jobs, run_jobs
 from gifster.uploads.files.keys import table_of, to_job
 from gifster.uploads.storage.base import check_key
@@ -43,11 +45,13 @@ __all__ = [
 ]
 
 
-def enqueued(actor: str | None = None, record: peewee.Model | None = None) -> list[Job]:
+def enqueued(
+    actor: str | dramatiq.Actor[..., Any] | None = None, record: peewee.Model | None = None
+) -> list[Job]:
     """The jobs that wait in the outbox, oldest first.
 
     Parameters:
-      actor: only jobs of the actor with this name.
+      actor: only jobs of this actor, or of the actor with this name.
       record: only jobs for the uploads of this record.
     """
     return [
@@ -57,13 +61,15 @@ def enqueued(actor: str | None = None, record: peewee.Model | None = None) -> li
     ]
 
 
-def assert_enqueued(actor: str, record: peewee.Model | None = None, count: int = 1) -> None:
+def assert_enqueued(
+    actor: str | dramatiq.Actor[..., Any], record: peewee.Model | None = None, count: int = 1
+) -> None:
     """Assert that `count` such jobs wait in the outbox; see `enqueued()`.
 
     Raises:
       AssertionError: lists the jobs that wait.
     """
-    assert_count(enqueued(actor, record), count, actor)
+    assert_count(enqueued(actor, record), count, name_of(actor))
 
 
 @contextmanager

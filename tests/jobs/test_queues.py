@@ -256,6 +256,14 @@ def test_what_a_dead_worker_had_fetched_comes_back_on_a_quiet_system(
     eventually(lambda: sorted(log.started) == ["carrierwave", "default"], within=10)
 
 
+def test_weights_with_which_no_job_could_start_are_refused():
+    for wrong in ({"weight": 0}, {"max": 0}, {"group_max": -1}):
+        with pytest.raises(ValueError, match="of a queue: use 1 or more"):
+            QueueWeight(**wrong)
+    with pytest.raises(TypeError, match=r"'default' has 5: write jobs\.QueueWeight\(5\)"):
+        jobs.connect("stub://", weights={"default": 5})
+
+
 def test_an_idle_queue_saves_nothing_up():
     scheduler = FairScheduler(1, {"a": QueueWeight(1), "b": QueueWeight(1)})
     offer(scheduler, "a", 100)

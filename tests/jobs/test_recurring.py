@@ -248,11 +248,17 @@ def test_a_wrong_rule_is_told_at_once(declared: dict, make: Callable[[], object]
         make()
 
 
+def test_a_text_is_no_list_of_arguments():
+    for make in (jobs.every, jobs.cron):
+        with pytest.raises(TypeError, match=r"arguments='Ann': write a list, such as \['Ann'\]"):
+            make(60 if make is jobs.every else "@daily", "greet", "Ann")
+
+
 def test_a_recurring_job_goes_to_the_queue_of_its_actor(outbox: Outbox):
     @dramatiq.actor(queue_name="mails")
     def send_digest(days: int) -> None: ...
 
-    every = {"digest": jobs.every(60, "send_digest", [7]), "no": jobs.every(60, "mistyped")}
+    every = {"digest": jobs.every(60, send_digest, [7]), "no": jobs.every(60, "mistyped")}
     jobs.enqueue_recurring(every)
     jobs.RecurringJob.update(next_at=1).execute()
 

@@ -50,6 +50,20 @@ def test_jobs_wait_until_the_test_runs_them(greeted: list[str]):
     assert enqueued() == []
 
 
+def test_an_actor_itself_may_be_named_for_a_job(database: peewee.Database):
+    done: list[int] = []
+    shrink = dramatiq.actor(done.append, actor_name="shrink", queue_name="images")
+
+    first, second = jobs.enqueue(shrink, 7), jobs.enqueue(shrink, 8, queue="large")
+
+    assert first is not None
+    assert second is not None
+    assert (first.actor, first.queue, second.queue) == ("shrink", "images", "large")
+    assert_enqueued(shrink, [7])
+    run_jobs()
+    assert done == [7, 8]
+
+
 def test_jobs_of_a_savepoint_that_was_rolled_back_do_not_run(
     database: peewee.Database, greeted: list[str]
 ):

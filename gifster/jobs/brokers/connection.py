@@ -101,6 +101,7 @@ def connect(  # noqa: PLR0913 options, each with a default
     Raises:
       ValueError: the scheme of the URL is not known, the namespace is invalid, or this broker does
         not have an option; says what to do.
+      TypeError: a weight is no `QueueWeight`.
       ModuleNotFoundError: the URL is RabbitMQ's, and pika is not installed.
     """
     if shares is not None:
@@ -112,6 +113,11 @@ def connect(  # noqa: PLR0913 options, each with a default
         weights = shares
     scheme = urlsplit(url).scheme
     _check(scheme, namespace, max_priority)
+    for queue, weight in (weights or {}).items():
+        if not isinstance(weight, QueueWeight):
+            raise TypeError(
+                f"weights: {queue!r} has {weight!r}: write jobs.QueueWeight({weight!r})"
+            )
     # Dramatiq runs the `after_` hooks in reverse: OutboxRows stands before Retries, so it learns
     # whether Retries gave the message up, and the connection is closed last.
     rows = OutboxRows(lease_s)

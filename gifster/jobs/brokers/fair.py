@@ -36,15 +36,24 @@ class QueueWeight:
     """The weight of a queue, and its limits within one worker process.
 
     Parameters:
-      weight: of the jobs that start while several queues have jobs, the queue's proportion.
-      max: the most threads that the queue may use; None for no limit.
-      group_max: the most threads of these that one group may use; None for all but one, so that one
-        is left for the others.
+      weight: of the jobs that start while several queues have jobs, the queue's proportion; 1 or
+        more.
+      max: the most threads that the queue may use, 1 or more; None for no limit.
+      group_max: the most threads of these that one group may use, 1 or more; None for all but one,
+        so that one is left for the others.
+
+    Raises:
+      ValueError: one of them is less than 1.
     """
 
     weight: int = 1
     max: int | None = None
     group_max: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value} of a queue: use 1 or more")
 
 
 def group_of(message: AnyMessage) -> str | None:
