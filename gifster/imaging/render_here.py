@@ -38,6 +38,8 @@ def render_here(  # noqa: PLR0913, PLR0917
     shown: Image | None = None,
 ) -> Iterator[Fingerprint | Path]:
     """Do what `rendering.render()` does."""
+    if not info.is_image:
+        raise Unreadable("The file is not an image that can be read here.")
     # Facts that an old release has kept may lack it, or be those of the file before its stripping.
     info = replace(info, bytes=source.stat().st_size)
     recipes = {target: _of_source(recipe, info) for target, recipe in recipes.items()}

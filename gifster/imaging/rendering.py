@@ -52,7 +52,7 @@ def render(  # noqa: PLR0913, PLR0917
       Versions that their format cannot hold are left out (see `Image.convert`).
 
     Raises:
-      Unreadable: the image cannot be decoded, or not within the limits (see `sandbox`).
+      Unreadable: the file is no image, cannot be decoded, or not within the limits (see `sandbox`).
     """
     ours = {target: recipe for target, recipe in recipes.items() if not recipe.functions}
     theirs = {target: recipe for target, recipe in recipes.items() if recipe.functions}

@@ -8,7 +8,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from gifster.imaging import Image, ImageInfo
+from gifster.imaging import Image, ImageInfo, strip_metadata
 from gifster.imaging.errors import TooManyFrames, Unreadable
 from gifster.imaging.probe import UNKNOWN_TYPE, probe, sniff
 from gifster.imaging.recipe import Plan
@@ -71,6 +71,19 @@ def test_a_gif_may_lack_its_trailer_or_have_bytes_after_it(write, tail: bytes):
 def test_files_that_are_no_images_are_recognised_too():
     assert [sniff(head) for head in (b"", b"GIF", b"GIF90a", b"<svg")] == [UNKNOWN_TYPE] * 4
     assert sniff(b"%PDF-1.7") == "application/pdf"
+
+
+def test_a_file_that_is_no_image_is_refused(write, tmp_path: Path):
+    source = write(b"Hello")
+    info = probe(source)
+    assert not info.is_image
+
+    with pytest.raises(Unreadable, match="not an image"):
+        images.make(source, {tmp_path / "target": Image().fit(100, 100)}, info)
+    with pytest.raises(
+        ValueError, match=r"not taken out of application/octet-stream, only of.*gif"
+    ):
+        strip_metadata(source, tmp_path / "target", info.content_type)
 
 
 @pytest.mark.parametrize("loop", [None, 0, 1, 3, 65535])

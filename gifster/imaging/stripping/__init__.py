@@ -50,7 +50,11 @@ def stripped(file: BinaryIO, content_type: str, max_steps: int | None = None) ->
     Raises:
       Truncated, Unreadable: its structure is wrong, so that nobody can tell what is metadata.
       OutOfSteps: it has more parts.
+      ValueError: `content_type` is none of `FORMATS`.
     """
+    if content_type not in FORMATS:
+        kinds = ", ".join(sorted(FORMATS))
+        raise ValueError(f"metadata is not taken out of {content_type}, only of {kinds}")
     reader = Reader(file, max_steps)
     pieces = FORMATS[content_type](reader)
     pieces.check(reader.size)
@@ -107,6 +111,7 @@ def strip_metadata(source: Path, target: Path, content_type: str) -> bool:
 
     Raises:
       Truncated, Unreadable: its structure is wrong, so that nobody can tell what is metadata.
+      ValueError: `content_type` is none of `FORMATS`.
     """
     with source.open("rb") as file:
         pieces = stripped(file, content_type)
