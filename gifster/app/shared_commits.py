@@ -99,10 +99,10 @@ def begin(transaction: Transaction, lock_wait_ms: int | None = None) -> Begun:
     return Begun(transaction, str(number))
 
 
-def wait_no_longer() -> None:
-    """Let this thread's transaction wait for no more locks."""
+def wait_no_longer(than_ms: int = 1) -> None:
+    """Let a statement of this thread's transaction wait no longer for somebody's lock."""
     if is_postgresql():
-        db.execute_sql("SET LOCAL lock_timeout = 1")
+        db.execute_sql(f"SET LOCAL lock_timeout = {than_ms:d}")
 
 
 def is_open() -> bool:

@@ -5,9 +5,11 @@ import hashlib
 import io
 import json
 import os
+import threading
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -16,11 +18,12 @@ import dramatiq
 import pytest
 
 from gifster.app import library, lists
+from gifster.app.database import db
 from gifster.app.edits import Crop, Edit
 from gifster.app.errors import LibraryError
-from gifster.app.models import Gif, ImageUploader
+from gifster.app.models import Gif, ImageUploader, Tag
 from gifster.app.settings import Settings
-from gifster.app.transfer import exporting
+from gifster.app.transfer import exporting, importing
 from gifster.app.transfer.importing import Outcome, What, add_all
 from gifster.app.transfer.sources import find
 from gifster.jobs.testing import enqueued
@@ -31,8 +34,9 @@ from gifster.uploads.testing import run_jobs
 from tests import images
 from tests.app.gifs import cached
 from tests.app.people import person
+from tests.combinations import on_postgresql
 from tests.imaging.png import chunk, with_chunks
-from tests.machine import files_below
+from tests.machine import eventually, files_below
 
 
 @pytest.fixture(autouse=True)
@@ -140,6 +144,44 @@ def test_the_same_file_twice_in_one_import(tmp_path: Path):
 
     assert (first.what, second.what) == (What.ADDED, What.KNOWN)
     assert (first.name, second.gif_id) == (f"{tmp_path}/a.gif", first.gif_id)
+
+
+@on_postgresql
+def test_an_import_gives_way_to_an_upload_that_waits_for_one_of_its_tags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Given an upload that has made the tag "yes", and wants "no" when an import has made it
+    for n, tag in enumerate(("no", "yes"), 2):
+        (tmp_path / tag).mkdir()
+        (tmp_path / tag / "a.gif").write_bytes(images.gif(durations=[40] * n))
+    has_tag, wants, add = threading.Event(), threading.Event(), importing._add
+
+    def upload() -> None:
+        with db.connection_context(), db.atomic():
+            Tag.create(name="yes")
+            has_tag.set()
+            wants.wait(20)
+            Tag.insert(name="no").on_conflict_ignore().execute()
+
+    def slowly(picture: Any, *rest: Any) -> Gif:
+        if "yes" in picture.details.tags and not wants.is_set():
+            wants.set()
+            waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+            eventually(lambda: bool(db.execute_sql(waiting).fetchall()))
+        return add(picture, *rest)
+
+    monkeypatch.setattr(importing, "_add", slowly)
+    with ThreadPoolExecutor(1) as thread:
+        uploaded = thread.submit(upload)
+        has_tag.wait(20)
+
+        # When the import wants "yes"
+        outcomes = imported(tmp_path)
+
+        # I expect both to end, and the server to undo nothing
+        uploaded.result(20)
+    assert counts(outcomes) == {"added": 2}
+    assert {tag.name for tag in Tag.select()} == {"no", "yes"}
 
 
 def test_a_twin_of_a_refused_picture_is_added(tmp_path: Path):

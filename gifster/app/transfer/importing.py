@@ -11,10 +11,13 @@ from enum import StrEnum
 from itertools import islice
 from pathlib import PurePath
 
-from gifster.app import library
+import peewee
+
+from gifster.app import library, shared_commits
 from gifster.app.access import listed
 from gifster.app.database import db
 from gifster.app.errors import Invalid, LibraryError
+from gifster.app.faults import Fault, fault_of
 from gifster.app.models import Gif, ImageUploader, User
 from gifster.app.texts import Rating, Visibility
 from gifster.app.transfer.sources import Details, Found
@@ -27,6 +30,8 @@ from gifster.uploads.remote.downloader import fetch
 BATCH = 40
 #: They wait for the disk, which syncs the files of several as quickly as one's, or for servers.
 THREADS = 8
+#: How often the database is asked for one GIF whose tags or words others have locked.
+TRIES = 5
 PIECE_BYTES = 256 * 1024
 #: What reading a damaged zip, or a disk, raises.
 _UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -118,14 +123,38 @@ def _add_batch(
         raise
     # If the database fails from here on, it may have committed, so the files stay in the cache. The
     # sweep removes those that no row names.
-    with transaction(db):
-        for each in first:
-            if each.cached is not None:
-                with _refusing(each):
-                    each.end(What.ADDED, _add(each, each.cached, user, tags).id)
+    _add_together(first, user, tags)
     for each in batch:
         if each.outcome is not None:
             yield each.outcome
+
+
+def _add_together(pictures: list[_Picture], user: User | None, tags: list[str]) -> None:
+    """Add pictures in one transaction. If somebody has locked a tag or a word of theirs, and may
+    wait for another one of ours, each is added in a transaction of its own."""
+    try:
+        with transaction(db):
+            shared_commits.wait_no_longer(shared_commits.LOCK_WAIT_MS)
+            for each in pictures:
+                _add_or_refuse(each, user, tags)
+    except peewee.PeeweeException as error:
+        if fault_of(error) is not Fault.BUSY:
+            raise
+        for each in pictures:
+            if each.outcome is None or each.outcome.what is What.ADDED:
+                _add_alone(each, user, tags)
+
+
+def _add_alone(picture: _Picture, user: User | None, tags: list[str]) -> None:
+    for left in reversed(range(TRIES)):
+        picture.outcome = None
+        try:
+            with transaction(db):
+                _add_or_refuse(picture, user, tags)
+            break
+        except peewee.PeeweeException as error:
+            if not left or fault_of(error) is not Fault.BUSY:
+                raise
 
 
 @contextmanager
@@ -195,6 +224,12 @@ def _end_as(picture: _Picture, gif: Gif) -> None:
         picture.end(What.REFUSED, reason=reason)
     else:
         picture.end(What.KNOWN, gif.id, "It is in the trash." if gif.trashed_at else "")
+
+
+def _add_or_refuse(picture: _Picture, user: User | None, tags: list[str]) -> None:
+    if picture.cached is not None:
+        with _refusing(picture):
+            picture.end(What.ADDED, _add(picture, picture.cached, user, tags).id)
 
 
 def _add(picture: _Picture, cached: CachedFile, user: User | None, tags: list[str]) -> Gif:
