@@ -256,11 +256,16 @@ def test_a_lost_cache_file_is_a_visible_failure(application: Application):
 
 
 @on_one_platform
-def test_a_cache_whose_disk_is_not_mounted_loses_no_upload(application: Application):
-    # Given a cache that is away while the job runs
+@pytest.mark.parametrize("is_mount_point", [False, True])
+def test_a_cache_whose_disk_is_not_mounted_loses_no_upload(
+    application: Application, is_mount_point: bool
+):
+    # Given a cache that is away while the job runs, or whose mount point is left
     person = Person.create(name="Ann", avatar=ONE)
     away = application.cache_folder.with_name("away")
     application.cache_folder.rename(away)
+    if is_mount_point:
+        application.cache_folder.mkdir()
     (job,) = application.jobs()
     with pytest.raises(StorageUnavailable, match="is its disk mounted"):
         application.deliver(job)

@@ -99,8 +99,13 @@ class LocalStorage:
         return f"{self.root.resolve().as_posix().rstrip('/')}/"
 
     def is_present(self) -> bool:
-        """Whether the folder is there: not before the first upload, nor without its disk."""
-        return self.root.is_dir()
+        """Whether the folder is there, with anything in it: not before the first upload, nor
+        without its disk. If that was mounted at the folder itself, an empty one is left."""
+        try:
+            with os.scandir(self.root) as entries:
+                return next(entries, None) is not None
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def walk(
         self, on_link: Callable[[str, str], object] = lambda link, target: None
