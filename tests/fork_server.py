@@ -276,15 +276,9 @@ def end_with(call: Call) -> NoReturn:
 
 
 def preload() -> None:
-    """Import what the commands need. When prometheus_client is imported it asks the environment
-    whether processes count together, as a web server's do, and from then on in which folder."""
-    from gifster.app.settings import COUNTED_IN
-
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ[COUNTED_IN] = folder
-        for module in PRELOADED:
-            importlib.import_module(module)
-        del os.environ[COUNTED_IN]
+    """Import what the commands need."""
+    for module in PRELOADED:
+        importlib.import_module(module)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from gifster.api.files import Files
 from gifster.api.live import Watch
 from gifster.api.media import MediaAccess
 from gifster.api.members import MembersOnly
-from gifster.api.metrics import RequestMetrics
+from gifster.api.metrics import RequestMetrics, count_together
 from gifster.api.middleware import FixedFiles, Headers, Hosts, WellFormed
 from gifster.api.pages.page import header_of
 from gifster.api.root_path import below
@@ -107,6 +107,7 @@ def _answer_head(resource: object, suffix: str) -> None:
 def build() -> Application:
     """The application of one web process, from settings and environment alone."""
     log_to_stderr()
+    count_together()
     settings = load()
     boot(settings)
     end_with_parent()

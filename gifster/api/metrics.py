@@ -1,9 +1,9 @@
 """`/metrics`, for Prometheus.
 
 GIFs, jobs, queues, workers and the last sweep's findings come from the database, so that every web
-process on every machine gives the same answer. Requests are counted by the processes of one web
-server, in files that they share (`prometheus_client`'s multi-process mode). Disks are those of this
-machine (`gifster.app.disks`).
+process on every machine gives the same answer. Requests are counted in memory, and by several
+processes of one web server in files that they share (`prometheus_client`'s multi-process mode, with
+the files of `count_files`). Disks are those of this machine (`gifster.app.disks`).
 """
 
 import functools
@@ -14,7 +14,7 @@ from collections import Counter as Counts
 from collections.abc import Iterator
 
 from falcon.asgi import Request, Response
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from gifster import __version__, jobs
 from gifster.api.context import Context
+from gifster.api.count_files import use_count_files
 from gifster.api.forwarded import is_from
 from gifster.api.problems import Problem
 from gifster.app import disks, library, lists
@@ -31,6 +32,8 @@ from gifster.jobs import State
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
+# Several processes have none either.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 _here = CollectorRegistry()
 _requests = Counter(
     "gifster_http_requests", "Requests.", ["method", "route", "status"], registry=_here
@@ -46,6 +49,12 @@ _seconds = Histogram(
 #: The counters of a route, which are looked up with each request. There are few.
 _counted = functools.lru_cache(1024)(_requests.labels)
 _timed = functools.lru_cache(1024)(_seconds.labels)
+
+
+def count_together() -> None:
+    """Count with the other processes of this web server, if it has several. Call it first."""
+    if COUNTED_IN in os.environ:
+        use_count_files()
 
 
 class RequestMetrics:

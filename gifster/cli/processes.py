@@ -62,7 +62,8 @@ def web() -> None:
     check_files(settings)
     check_traces(settings.traces)
     end_with_supervisor()
-    _count_together(Path("var/metrics"))
+    if settings.web.workers > 1:
+        _count_together(Path("var/metrics"))
     DrainingServer(
         settings.web.drain_s,
         factory=True,

