@@ -52,6 +52,8 @@ def proxy(web: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[http
             "127.0.0.1:8000": f"127.0.0.1:{web.port}",
             "listen 80": f"listen 127.0.0.1:{free_port()}",
             "listen 443": f"listen 127.0.0.1:{PORT}",
+            "listen [::]:80": f"listen 127.0.0.1:{free_port()}",
+            "listen [::]:443": f"listen 127.0.0.1:{free_port()}",
         },
     )
     with (
@@ -63,7 +65,7 @@ def proxy(web: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[http
             timeout=20,
         ) as client,
     ):
-        client.log = folder / "access.log"
+        client.log, client.trust = folder / "access.log", trust
         yield client
 
 
@@ -126,8 +128,22 @@ def test_the_metrics_are_not_public(proxy: httpx.Client):
     assert get(proxy, "/metrics").json()["code"] == "metrics_closed"
     token = {"Authorization": f"Bearer {TOKEN}"}
     assert get(proxy, "/metrics", headers=token).status_code == 200
-    text = (DEPLOY / "nginx.conf").read_text()
-    assert re.search(r"location = /metrics \{\s+allow 127.0.0.1;\s+deny all;", text)
+
+
+def test_prometheus_reads_the_metrics_from_elsewhere_with_the_token(proxy: httpx.Client):
+    # As deploy/prometheus/prometheus.yml asks, from another address than the proxy's
+    url = proxy.base_url.join("/metrics")
+    with httpx.Client(
+        transport=httpx.HTTPTransport(verify=proxy.trust, local_address="127.0.0.2"),
+        headers={"Host": proxy.headers["Host"]},
+    ) as elsewhere:
+        answer = elsewhere.get(
+            url,
+            headers={"Authorization": f"Bearer {TOKEN}"},
+            extensions={"sni_hostname": HOST},
+        )
+
+    assert answer.status_code == 200
 
 
 def test_another_host_is_not_served(proxy: httpx.Client):
