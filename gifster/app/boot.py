@@ -25,6 +25,7 @@ from gifster.app.private import (
     write_private,
 )
 from gifster.app.settings import PREFIX, Settings, SettingsError, Storage
+from gifster.app.settings.values import MIN_SECRET
 from gifster.app.tracing import trace_process
 from gifster.app.valkey import embedded_url
 
@@ -34,8 +35,6 @@ MEDIA = "/media"
 #: What the URLs of files on this machine begin with: `MEDIA` below `web.root_path`. `configure()`
 #: sets it.
 media_url = MEDIA
-#: A power cut has damaged a secret that is shorter (characters).
-MIN_SECRET = 16
 #: From glibc's malloc.h. A freed block of at least so many bytes goes back to the system at once;
 #: the threads of a process share so many heaps.
 M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES = -3, 128 * 1024

@@ -40,7 +40,8 @@ def run(host: str, port: int, count: int, root: str = "") -> None:
     """
     for _ in progress("uploading", _upload_all((host, port, root), count), count):
         pass
-    say(f"Done: see http://{host}:{port}{root}/")
+    shown = f"[{host}]" if ":" in host else host
+    say(f"Done: see http://{shown}:{port}{root}/")
 
 
 def _upload_all(site: tuple[str, int, str], count: int) -> Iterator[None]:

@@ -23,7 +23,7 @@ def check_address(host: str, port: int, *, shared: bool = False) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             probe.bind((host, port))
     except OSError as error:
-        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
             raise Refused(
                 f"the address {host} cannot be used ({error.strerror}): set web.host to an address "
                 "of this machine (GIFSTER_WEB__HOST=127.0.0.1; 0.0.0.0 for all of them)"

@@ -107,6 +107,16 @@ def test_only_the_development_profile_allows_anonymous_uploads(monkeypatch: pyte
         ("[auth]\nproxy_addresses = ['10.0.0.1']", "set both, or neither"),
         ("[auth]\nproxy_header = 'Remote Email'", "auth.proxy_header: must be empty, or the name"),
         ("[auth]\nadmin_groups = ['a,b']", "auth.admin_groups.*without a comma"),
+        ("[web]\nhost = 'localhost'", "web.host: must be an address of this machine"),
+        ("[web]\nhost = 'fe80::1%eth0'", "web.host: must be an address of this machine"),
+        ("[web]\nbody_stall_s = inf", "web.body_stall_s: must be a finite number"),
+        ('[store]\nbucket = "gifs\\r"', "store.bucket: must be UTF-8 without control char"),
+        ("[store]\npermissions = '0'", "store: permissions is 0000"),
+        ("[cache]\nroot = ''", "cache.root: must name a folder"),
+        ("[mail]\nurl = 'file:'", "mail.url: must begin .* go on with a folder"),
+        ("[mail]\nsender = 'Gifster'", "mail.sender: must be one address"),
+        ("[mail]\nsender = 'Gifs, Inc <a@example.org>'", "with a comma is in quotation marks"),
+        ("[retention]\ndead_jobs = 99999999999999999999", "retention.dead_jobs: .*less than"),
         ("[web", "settings.toml: "),
         ("web = 3", r"web: must be a table .settings.toml has 3"),
         ("profile = 3", "profile: must be tables"),
@@ -144,6 +154,10 @@ def test_several_servers_of_rabbitmq_are_one_url(monkeypatch: pytest.MonkeyPatch
         ("GIFSTER_STORE__ENDPOINT_URL", "http://[", "store.endpoint_url: must be a URL"),
         ("GIFSTER_DATABASE__URL", "sqlite:///", "database.url: must name a file"),
         ("GIFSTER_DATABASE__URL", "sqlite://", "database.url: must name a file"),
+        ("GIFSTER_DATABASE__URL", "sqlite://var/gifster.db", "a file after three slashes"),
+        ("GIFSTER_DATABASE__URL", "sqlite:///var/gifs#1.db", "%23 is #"),
+        ("GIFSTER_UPLOADS__SECRET", "changeme", "uploads.secret: must have 16 characters"),
+        ("GIFSTER_MAIL__PASSWORD", "p\udce4", "mail.password: must be UTF-8"),
         ("GIFSTER_WEB__PROT", "1", "web.prot: no such key"),
         ("GIFSTER_WBE__PORT", "1", "GIFSTER_WBE__PORT: no such setting"),
         ("GIFSTER_PORT", "1", "GIFSTER_PORT: no such setting"),
@@ -188,6 +202,12 @@ def test_the_namespace_is_a_setting(
         ("[database]\nurl = 'mysql://me:hush@host/x'", "settings.toml has 'mysql://me:…@host/x'"),
         ("[limits]\nupload = 'a lot'", 'limits.upload: must be like "10/hour"'),
         ("[store]\nkind = 's3'\nacl = 'hush'", 'store: kind is "s3", and no bucket is set'),
+        ("[web]\nmetrics_token = 'hush'", "web.metrics_token: must be 16 to 200"),
+        ("[search]\nkeys = ['hush hush']", "search.keys.0: must be 1 to 200"),
+        ("[broker]\nurl = 'me:hush@host:6379'", "settings.toml has 'me:…@host:6379'"),
+        ("[mail]\nurl = 'smtp:/me:hush@host'", "settings.toml has 'smtp:…@host'"),
+        ("[database]\nurl = 'postgresql://host/x?password=hush&a=1'", "?password=…&a=1'"),
+        ("[database]\nurl = 'host=db password=hush'", "has 'host=db password=…'"),
     ],
 )
 def test_an_error_is_in_our_own_words_and_shows_no_password(text: str, message: str):
@@ -199,6 +219,20 @@ def test_an_error_is_in_our_own_words_and_shows_no_password(text: str, message: 
     assert message in str(caught.value)
     assert "hush" not in str(caught.value)
     assert "Value error" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "a@example.org",
+        "Gifs (all) <a@example.org>",
+        '"Gifs, Inc" <a@example.org>',
+    ],
+)
+def test_senders(sender: str):
+    write(f"[mail]\nsender = '{sender}'")
+
+    assert load().mail.sender == sender
 
 
 def test_lists_and_tables_come_from_the_environment_as_json(monkeypatch: pytest.MonkeyPatch):

@@ -213,7 +213,7 @@ def test_the_secret_of_the_environment_is_not_kept_but_compared(
     assert not [content for content in kept if b"only the environment" in content]
 
     # When it is restored where another secret is set
-    there.environment["GIFSTER_UPLOADS__SECRET"] = "another one"
+    there.environment["GIFSTER_UPLOADS__SECRET"] = "another one than that"
     restored = there.run("gifster", "restore", str(backups))
 
     # I expect to be told

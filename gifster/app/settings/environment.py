@@ -74,5 +74,5 @@ def _value(name: str, path: list[str], text: str) -> Any:
         if not must_be_json:  # a queue is a number or a table, a recurring job a text or a table
             return text
         raise SettingsError(
-            f'wrong settings: {name}: must be a list in JSON, such as ["10.0.0.1"] (it is {text!r})'
+            f"wrong settings: {name}: must be a list in JSON, such as '[\"10.0.0.1\"]'"
         ) from None

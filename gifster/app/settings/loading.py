@@ -25,6 +25,8 @@ SECRETS = [
     ("cache", "secret_access_key"),
     ("store", "secret_access_key"),
 ]
+#: No error shows the value of one of these.
+HIDDEN = {key for _, key in SECRETS} | {"metrics_token", "keys"}
 #: What a profile changes, unless the file says otherwise in `[profile.<name>.<section>]`.
 PROFILES: dict[str, Any] = {
     "development": {
@@ -47,8 +49,10 @@ _MESSAGES = {
 }
 #: How pydantic begins its messages.
 _BEGINNING = re.compile(r"^(Input|String|Dictionary|List|Value) should ")
-#: The password in a URL, also one that should have been quoted.
-_PASSWORD = re.compile(r"(?<=://)([^/@:]*):.*(?=@)")
+#: A password in a URL, also one that should have been quoted, or has no scheme before it; and in
+#: what libpq takes (`?password=…`, `password=…`).
+_PASSWORD = re.compile(r"(?:(?<=://)|(?<=^.)(?!\w+://))([^/@:]*):.*(?=@)")
+_PARAMETER = re.compile(r"(password=)[^&\s']+", re.IGNORECASE)
 
 
 def load(path: Path = FILE, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -123,13 +127,13 @@ def _line(found: ErrorDetails, path: Path, variables: dict[str, Any]) -> str:
     else:
         message = _BEGINNING.sub("must ", found["msg"]).partition(", unable to")[0]
     value = found["input"]
-    if isinstance(value, str | int | float) and not any(key in keys for _, key in SECRETS):
+    if isinstance(value, str | int | float) and HIDDEN.isdisjoint(keys):
         place += f" has {_shown(value)}"
     return f"{'.'.join(keys)}: {message} ({place})"
 
 
 def _shown(value: str | float) -> str:
-    return _PASSWORD.sub(r"\1:…", repr(value))
+    return _PARAMETER.sub(r"\1…", _PASSWORD.sub(r"\1:…", repr(value)))
 
 
 def _place(keys: list[str], path: Path, variables: dict[str, Any]) -> str:

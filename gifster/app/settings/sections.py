@@ -5,14 +5,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from gifster.app.settings.values import (
+    Address,
     BaseUrl,
     BrokerUrl,
     DatabaseUrl,
     Encryption,
     EndpointUrl,
+    Folder,
     GroupName,
     HeaderName,
     HostEntry,
@@ -31,6 +40,9 @@ from gifster.app.settings.values import (
     RedisUrl,
     RootPath,
     SearchKey,
+    Secret,
+    Sender,
+    printable,
 )
 
 #: What Dramatiq's own keys in Redis begin with.
@@ -46,11 +58,13 @@ ALONE = {"durability"}
 class Section(BaseModel):
     """A table of the file: frozen, and with no other keys than these."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    _printable = field_validator("*", mode="before")(printable)
 
 
 class Web(Section):
-    host: str = "127.0.0.1"
+    host: Address = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
     workers: int = Field(1, ge=1, le=64)
     threads: int = Field(16, ge=1, le=256)
@@ -163,7 +177,7 @@ class Storage(Section):
     """A folder on this machine (`root`), a bucket, or a file system of fsspec (`url`)."""
 
     kind: Literal["local", "s3", "fsspec"] = "local"
-    root: Path
+    root: Folder
     #: Such as `gs://bucket/gifs` or `sftp://host/srv/gifs`; fsspec itself reads the credentials.
     url: str = ""
     bucket: str = ""
@@ -190,12 +204,12 @@ class Storage(Section):
 
     @model_validator(mode="after")
     def _check_modes(self) -> "Storage":
-        if (self.permissions or 0o600) & 0o600 != 0o600:
+        if self.permissions is not None and self.permissions & 0o600 != 0o600:
             raise ValueError(
                 f"permissions is {self.permissions:04o}: Gifster's own user must be able to read "
                 "and write, so set 0600 or more"
             )
-        if (self.directory_permissions or 0o700) & 0o700 != 0o700:
+        if self.directory_permissions is not None and self.directory_permissions & 0o700 != 0o700:
             raise ValueError(
                 f"directory_permissions is {self.directory_permissions:04o}: Gifster's own user "
                 "must be able to enter, so set 0700 or more"
@@ -218,11 +232,11 @@ class Storage(Section):
 
 
 class Cache(Storage):
-    root: Path = Path("var/cache")
+    root: Folder = Path("var/cache")
 
 
 class Store(Storage):
-    root: Path = Path("var/store")
+    root: Folder = Path("var/store")
 
 
 class Uploads(Section):
@@ -235,13 +249,13 @@ class Uploads(Section):
     max_video_s: float = Field(60, gt=0)
     max_video_pixels: int = Field(8_000_000_000, ge=1)
     #: Read each stored file once in so many days, and compare its SHA-256. 0: never.
-    deep_check_days: int = Field(30, ge=0)
+    deep_check_days: int = Field(30, ge=0, le=3_650)
     #: Originals are stored without their metadata, such as the place where a photo was taken.
     strip_metadata: bool = True
     #: How long a resumable upload is kept after its last byte came, until it is complete.
     unfinished_hours: int = Field(24, ge=1, le=24 * 30)
     #: Signs cache ids. Empty: Gifster makes one at its first start, and keeps it in var/secret.
-    secret: str = ""
+    secret: Secret = ""
     private_remotes: bool = False
 
 
@@ -255,7 +269,7 @@ class Retention(Section):
 
     #: Dead jobs: how long, and how many of the newest.
     dead_job_days: int = Field(180, ge=1, le=3_650)
-    dead_jobs: int = Field(10_000, ge=1)
+    dead_jobs: int = Field(10_000, ge=1, le=10_000_000)
     #: Uploads that failed and never had a picture. 0: until somebody deletes them.
     failed_days: int = Field(180, ge=0, le=3_650)
     #: Mails that were written as files. 0: until somebody deletes them.
@@ -275,7 +289,7 @@ class Traces(Section):
 
 class Mail(Section):
     url: MailUrl = "file:var/mail"
-    sender: str = "Gifster <gifster@localhost>"
+    sender: Sender = "Gifster <gifster@localhost>"
     password: str = ""
 
     @property

@@ -3,12 +3,28 @@ it must be like."""
 
 import ipaddress
 import re
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gifster.app.hosts import host_entry, public_url, root_path
+
+#: The least characters of a secret that nobody guesses, and of one that no power cut has damaged.
+MIN_SECRET = 16
+#: No setting has them. A file with line ends of Windows ends values in `\r`; bytes of a variable
+#: that are not UTF-8 come as surrogates.
+_CONTROLS = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def printable(value: Any) -> Any:
+    """A value that has no control characters, if it is text."""
+    if isinstance(value, str) and _CONTROLS.search(value):
+        raise ValueError(
+            "must be UTF-8 without control characters (has the file line ends of Windows?)"
+        )
+    return value
 
 
 def _like(pattern: str, must: str) -> AfterValidator:
@@ -49,7 +65,24 @@ SearchKey = Annotated[
 ]
 MetricsToken = Annotated[
     str,
-    _like(r"|[!-~]{16,200}", "be 16 to 200 letters, digits and other characters of ASCII"),
+    _like(
+        rf"|[!-~]{{{MIN_SECRET},200}}",
+        f"be {MIN_SECRET} to 200 letters, digits and other characters of ASCII",
+    ),
+]
+Secret = Annotated[
+    str,
+    _like(rf"|.{{{MIN_SECRET},}}", f"have {MIN_SECRET} characters or more: openssl rand -hex 32"),
+]
+_MAILBOX = r'[^<>@,;:"\s]+@[^<>@,;:"\s]+'
+#: One mailbox (RFC 5322, 3.4). Of several, a mail server takes none.
+Sender = Annotated[
+    str,
+    _like(
+        rf'{_MAILBOX}|("[^"]*"|[^<>@,;:"]*)\s*<{_MAILBOX}>',
+        "be one address, such as Gifster <gifs@example.org>; a name with a comma is in quotation "
+        "marks",
+    ),
 ]
 Prefix = Annotated[
     str,
@@ -76,8 +109,14 @@ def _url(url: str) -> str:
 
 def _with_a_file(url: str) -> str:
     """A URL that names a file, if it is one of SQLite."""
-    if url.startswith("sqlite") and not urlsplit(url).path.strip("/"):
-        raise ValueError("must name a file, such as sqlite:///var/gifster.db")
+    parts = urlsplit(url)
+    if parts.scheme != "sqlite":
+        return url
+    if parts.netloc or parts.query or parts.fragment or not parts.path.strip("/"):
+        raise ValueError(
+            "must name a file after three slashes: sqlite:///var/gifster.db, or with its whole "
+            "path sqlite:////srv/gifster.db; %3F is ? in it, and %23 is #"
+        )
     return url
 
 
@@ -124,7 +163,10 @@ RedisUrl = Annotated[
 ]
 MailUrl = Annotated[
     str,
-    _like(r"(file:|smtp://|smtps://).*", "begin with file:, smtp:// or smtps://"),
+    _like(
+        r"(file:|smtp://|smtps://).+",
+        "begin with file:, smtp:// or smtps://, and go on with a folder or a host",
+    ),
     AfterValidator(_url),
 ]
 EndpointUrl = Annotated[
@@ -149,6 +191,33 @@ Encryption = Annotated[str, _like(r"|AES256|aws:kms", 'be empty, "AES256" or "aw
 PublicUrl = Annotated[str, AfterValidator(public_url)]
 RootPath = Annotated[str, AfterValidator(root_path)]
 HostEntry = Annotated[str, AfterValidator(host_entry)]
+
+
+def _address(text: str) -> str:
+    """An address of a machine, without a zone: the web server takes neither that nor a name."""
+    try:
+        is_one = bool(ipaddress.ip_address(text)) and "%" not in text
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise ValueError(
+            "must be an address of this machine, such as 127.0.0.1 or ::1, or 0.0.0.0 or :: for "
+            "all of them"
+        )
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+def _folder(value: Any) -> Any:
+    """Path("") would be the present folder, with all that is in it."""
+    if value == "":
+        raise ValueError("must name a folder, such as var/store")
+    return value
+
+
+Folder = Annotated[Path, BeforeValidator(_folder)]
 
 
 def _network(value: Any) -> Any:
