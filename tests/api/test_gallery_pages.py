@@ -119,3 +119,28 @@ def test_the_focus_stays_while_pages_are_loaded(page: Any):
 
     assert page.evaluate("document.activeElement.textContent") == kept
     assert page.locator("#told").inner_text() == "30 more GIFs"
+
+
+def test_results_of_the_script_are_loaded_on_scroll_too(page: Any):
+    # Given somebody who has scrolled, and searches
+    page.goto("/")
+    cards = page.locator("#gallery article")
+
+    def more() -> bool:
+        page.mouse.wheel(0, 20_000)
+        return cards.count() >= 60
+
+    eventually(more)
+    page.locator("#q").fill("number")
+
+    # I expect the first results in sight, the focus on the first one, and more of them on scroll
+    page.get_by_role("heading", name="“number”").wait_for()
+    eventually(lambda: page.evaluate("scrollY") == 0)
+    page.keyboard.press("Enter")
+    eventually(lambda: page.evaluate("document.activeElement.closest('h3') !== null"))
+    eventually(more)
+
+    # And again after the way back
+    page.go_back()
+    page.get_by_role("heading", name="Newest GIFs").wait_for(state="attached")
+    eventually(more)

@@ -6,28 +6,38 @@ import { said } from "./jobs/follow.js";
 // With 30 cards each.
 const MOST_PAGES = 4;
 
-const gallery = document.getElementById("gallery");
-const place = document.getElementById("older");
-const link = place.querySelector("a");
-let pages = 1, loading = false;
+const main = document.getElementById("main");
+let gallery, place, link, pages, loading = false;
 
 const near = new IntersectionObserver((entries) => {
   if (entries.at(-1).isIntersecting) load();
 }, { rootMargin: "0px 0px 800px" });
+
+// A search puts another list in the place of the present one (search.js).
+function begin() {
+  near.disconnect();
+  gallery = document.getElementById("gallery");
+  place = document.getElementById("older");
+  link = place?.querySelector("a");
+  pages = 1;
+  if (place) near.observe(place);
+}
 
 async function load() {
   // Somebody who has gone past the gallery by the Tab key wants what is there.
   const past = document.querySelector("footer").contains(document.activeElement);
   if (loading || past || pages >= MOST_PAGES || navigator.connection?.saveData) return;
   loading = true;
+  const asked = place;
   try {
     const answer = await fetch(link.href, { headers: { Accept: "text/html" }, redirect: "manual" });
-    if (answer.ok) put(new DOMParser().parseFromString(await answer.text(), "text/html"), link.href);
-    else pages = MOST_PAGES;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (place === asked && answer.ok) put(page, link.href); // else another list has come
+    else if (place === asked) pages = MOST_PAGES;
   } catch { /* no connection: the link tells more */ }
   loading = false;
-  near.unobserve(place);
-  if (place.isConnected) near.observe(place); // it may be in view still
+  near.disconnect();
+  if (place?.isConnected) near.observe(place); // it may be in view still
 }
 
 function put(page, address) {
@@ -49,10 +59,11 @@ function put(page, address) {
 }
 
 // The back button returns to the card that was clicked: its page is the one in the address by then.
-gallery.addEventListener("click", (event) => {
+main.addEventListener("click", (event) => {
   const card = event.target.closest("a") && event.target.closest("[data-of]");
   if (!card || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
   history.scrollRestoration = "manual";
   history.replaceState({ at: card.dataset.gif }, "", card.dataset.of);
 });
-near.observe(place);
+new MutationObserver(begin).observe(main, { childList: true });
+begin();

@@ -61,6 +61,7 @@ async function load(url, signal, whileTyping) {
   await replaceMain(url, signal, whileTyping);
   history[typing && whileTyping ? "replaceState" : "pushState"]({}, "", url);
   typing = whileTyping;
+  scrollTo(0, 0); // to the best results
 }
 
 async function replaceMain(url, signal, whileTyping) {
@@ -107,7 +108,7 @@ function onSubmit(event) {
   asked.abort();
   asked = new AbortController();
   // From here an arrow leads on, and one letter copies the link (keys.js).
-  const goOn = () => main.querySelector("article.card a")?.focus();
+  const goOn = () => main.querySelector("article.card h3 a")?.focus();
   show(address(), asked.signal, false).then(goOn, () => location.assign(address()));
 }
 
