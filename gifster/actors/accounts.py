@@ -1,4 +1,5 @@
-"""What takes long about accounts: packing all GIFs of a user, and removing an account."""
+"""What takes long about accounts: packing all GIFs of a user, emptying their trash, and removing an
+account."""
 
 import dramatiq
 
@@ -6,7 +7,7 @@ from gifster.actors import setup  # noqa: F401
 
 #: A user may have gigabytes in a slow bucket (milliseconds).
 LONGEST_MS = 6 * 3600 * 1000
-#: A job deletes a thousand GIFs of a user who left.
+#: A job deletes a thousand GIFs.
 STEP_MS = 3600 * 1000
 
 
@@ -43,3 +44,11 @@ def remove_account(user_id: str, with_gifs: bool) -> None:
     from gifster.app.accounts import leaving  # noqa: PLC0415
 
     leaving.remove(user_id, with_gifs)
+
+
+@dramatiq.actor(queue_name="default", max_retries=10, time_limit=STEP_MS, outbox_only=True)
+def empty_trash(user_id: str, moment: int) -> None:
+    """Delete what a user had in the trash, or a part of it: then another job goes on."""
+    from gifster.app import trash  # noqa: PLC0415
+
+    trash.empty_until(user_id, moment)

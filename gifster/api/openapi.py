@@ -202,8 +202,8 @@ PATHS = {
     "/api/trash": {
         "get": Operation("listTrash", "A page of one's own trash, the last thrown away first",
                          schemas.GifList, (400,), query=requests.Query, may=USER),
-        "delete": Operation("emptyTrash", "Delete all in one's own trash for good", None, (), 204,
-                            may=USER),
+        "delete": Operation("emptyTrash", "Delete all in one's own trash for good; of more than "
+                            "100 GIFs, a worker deletes the others", None, (), 204, may=USER),
     },
     "/api/users": {
         "post": Operation("signUp", "Make an account; the token is shown this once",

@@ -15,9 +15,12 @@ from gifster.app.errors import Denied
 from gifster.app.models import Gif, User, moment_before, now
 from gifster.app.moderation.log import Action, actor, note, note_moderation
 from gifster.app.one_by_one import for_each_gif
-from gifster.jobs import transaction
+from gifster.jobs import enqueue, transaction
 from gifster.uploads.columns.rows import locked_row
 
+#: How many GIFs a request deletes that empties a trash, and how many a job. Each takes some
+#: milliseconds, and a user may have ten thousand.
+A_REQUEST, A_JOB = 100, 1_000
 #: By how much later than now a moment may be that somebody else has written.
 CLOCK_SLACK = timedelta(minutes=1)
 
@@ -90,8 +93,23 @@ def trash_of(user: User, *, cursor: str = "", limit: int = 30) -> tuple[list[Gif
 
 
 def empty(user: User) -> int:
-    """Delete all that a user has in the trash for good. Returns how many GIFs."""
-    return _delete_all((Gif.user == user) & Gif.trashed_at.is_null(False))
+    """Delete all that a user has in the trash now for good. Returns how many GIFs are gone; if they
+    are `A_REQUEST`, a worker deletes the others."""
+    return empty_until(user.id, Gif.trashed_at.db_value(now()), A_REQUEST)
+
+
+def empty_until(user_id: str, moment: int, most: int = A_JOB) -> int:
+    """Delete for good what a user had in the trash at a moment, or a part of it: then a job goes
+    on. Returns how many GIFs.
+
+    Parameters:
+      moment: as the database has it (microseconds). What went there later stays.
+      most: how many GIFs at most.
+    """
+    deleted = _delete_all((Gif.user == user_id) & (Gif.trashed_at <= moment), most)
+    if deleted >= most:
+        enqueue("empty_trash", user_id, moment)
+    return deleted
 
 
 def empty_old(days: int) -> int:
@@ -105,6 +123,6 @@ def empty_old(days: int) -> int:
     return _delete_all(Gif.trashed_at < moment_before(timedelta(days=days)))
 
 
-def _delete_all(condition: Any) -> int:
-    deleted, _ = for_each_gif(condition, library.delete)
+def _delete_all(condition: Any, most: int | None = None) -> int:
+    deleted, _ = for_each_gif(condition, library.delete, most)
     return deleted

@@ -124,6 +124,29 @@ def test_the_trash_counts_for_the_quota(ann: User):
     added(user=ann, quota=quota)
 
 
+def test_a_large_trash_is_emptied_by_jobs(ann: User, monkeypatch: pytest.MonkeyPatch):
+    # Given five GIFs in the trash, where a request and a job delete two
+    monkeypatch.setattr(trash, "A_REQUEST", 2)
+    gifs = [added(user=ann) for _ in range(6)]
+    for gif in gifs[:5]:
+        trash.throw_away(gif.id, ann)
+
+    # When Ann empties it, takes another GIF out of it, and throws one away
+    assert trash.empty(ann) == 2
+    back = Gif.get(Gif.trashed_at.is_null(False))
+    for move in (trash.take_back, trash.throw_away):
+        move(back.id, ann)
+    trash.throw_away(gifs[5].id, ann)
+
+    # I expect jobs to delete the others, and these two to stay
+    deleted = []
+    while job := jobs.Job.get_or_none(jobs.Job.actor == "empty_trash"):
+        deleted.append(trash.empty_until(*job.arguments, 2))
+        job.delete_instance()
+    assert deleted == [2, 0]
+    assert {gif.id for gif in Gif.select()} == {back.id, gifs[5].id}
+
+
 def test_a_gif_without_an_owner_belongs_to_all_who_write_anonymously(ann: User):
     gif = added(user=None)
 

@@ -49,6 +49,7 @@ class OwnPage(Page):
             gifs=gifs,
             next_query=following and urlencode({"cursor": following}),
             trash_days=self.context.settings.library.trash_days,
+            emptying=req.get_param("emptying") == "1",
         )
 
 
@@ -60,5 +61,5 @@ class TrashPage(OwnPage):
 
     async def on_post_empty(self, req: Request, resp: Response) -> None:
         user = (await require_token(self.context, req, Scope.WRITE)).user
-        await self.context.run(trash.empty, user)
-        raise falcon.HTTPSeeOther("/trash")
+        deleted = await self.context.run(trash.empty, user)
+        raise falcon.HTTPSeeOther("/trash" if deleted < trash.A_REQUEST else "/trash?emptying=1")
