@@ -104,6 +104,10 @@ def test_only_the_development_profile_allows_anonymous_uploads(monkeypatch: pyte
         ("[oidc]\nissuer = 'https://a.example'\nclient_id = 'x'\nscopes = []", "'openid'"),
         ("[auth]\npasswords = false", "nobody could log in"),
         ("[auth]\nproxy_header = 'Remote-Email'", "auth: proxy_header is 'Remote-Email'.* both"),
+        (
+            "[auth]\nproxy_header = 'A'\nproxy_addresses = ['::1']\nadmin_groups = ['ops']",
+            "auth: proxy_groups_header is empty.* 'ops'",
+        ),
         ("[auth]\nproxy_addresses = ['10.0.0.1']", "set both, or neither"),
         ("[auth]\nproxy_header = 'Remote Email'", "auth.proxy_header: must be empty, or the name"),
         ("[auth]\nadmin_groups = ['a,b']", "auth.admin_groups.*without a comma"),

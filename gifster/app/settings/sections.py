@@ -334,6 +334,12 @@ class Auth(Section):
                 f"{len(self.proxy_addresses)} entries: set both, or neither. Whoever connects from "
                 "one of these addresses can log in as anybody"
             )
+        groups = self.allowed_groups + self.moderator_groups + self.admin_groups
+        if self.proxy_header and groups and not self.proxy_groups_header:
+            raise ValueError(
+                "proxy_groups_header is empty, so nobody who comes by the proxy is in "
+                f"{groups[0]!r}, and admins would lose their role: set it, or take the groups out"
+            )
         return self
 
 
