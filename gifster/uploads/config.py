@@ -27,6 +27,8 @@ class Config:
 
 config = Config()
 
+#: What every storage can do.
+_METHODS = ("upload", "open", "exists", "delete", "url")
 #: The names that Dramatiq accepts for queues.
 _QUEUE = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]*")
 #: What changes with the options, each with the function that changes it: the framework's actors.
@@ -66,11 +68,18 @@ def configure(  # noqa: PLR0913
 
     Raises:
       ValueError: the queue has a name that Dramatiq does not accept.
+      TypeError: a storage lacks a method of `Storage`.
     """
     if not _QUEUE.fullmatch(queue):
         raise ValueError(
             f"queue is {queue!r}: use letters, digits, '.', '_' and '-', and begin with a letter"
         )
+    for name, each in storages.items():
+        if missing := [method for method in _METHODS if not hasattr(each, method)]:
+            raise TypeError(
+                f"the storage {name!r} is {each!r}, which has no {missing[0]}(): write a storage, "
+                "such as uploads.LocalStorage(folder)"
+            )
     config.storages = dict(storages)
     config.queue, config.max_retries = queue, max_retries
     config.raise_record_gone = raise_record_gone

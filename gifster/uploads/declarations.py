@@ -1,6 +1,13 @@
 """What an uploader class declares with decorators: versions, steps, metadata, derivations."""
 
-from typing import Any
+from typing import Any, ClassVar
+
+
+class Declared:
+    """What a decorator makes of a method of an uploader, under the method's name."""
+
+    #: Names that it cannot have, beside those of what every uploader has.
+    reserved: ClassVar[frozenset[str]] = frozenset()
 
 
 def declared(uploader: type, kind: type[Any]) -> dict[str, Any]:

@@ -52,6 +52,11 @@ class Mount(UploadColumn[U]):
         def __get__(self, instance: object | None, owner: Any) -> "Mount[U] | U": ...
         def __set__(self, instance: object, value: Source | Uploader | None) -> None: ...
 
+    def __init__(self, uploader: type[U], **options: Any) -> None:
+        if not (isinstance(uploader, type) and issubclass(uploader, Uploader)):
+            raise TypeError(f"{uploader!r} cannot be mounted: give a subclass of uploads.Uploader")
+        super().__init__(uploader, **options)
+
     def attacher(self, record: Any) -> Attacher[U]:
         """A new attacher for this column of a record."""
         return attacher_of(record, self)

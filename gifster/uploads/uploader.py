@@ -88,9 +88,9 @@ class Uploader(AttachedFile, Limits):
     def filename(self, version: str | None, upload: CachedFile | StoredFile) -> str:
         """The last part of a file's storage key, without the extension, which follows the content.
 
-        It need not be unique, because each upload has a folder of its own. Override it for readable
-        names, such as `safe_name(upload.filename)`, or for names by content, `upload.sha256[:16]`.
-        An empty name is the default.
+        Uploads may have the same name, because each has a folder of its own; the versions of an
+        upload may not. Override it for readable names, such as `version or
+        safe_name(upload.filename)`. An empty name is the default.
 
         Parameters:
           version: the version's name; None for the original.

@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from gifster.uploads import Backgrounder, Uploader, errors
+from gifster.uploads import (
+    Backgrounder,
+    Image,
+    Uploader,
+    configure,
+    derivation,
+    errors,
+    metadata,
+    mount_uploader,
+    version,
+)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +108,46 @@ def test_a_misspelt_limit_is_refused(name: str, meant: str):
     for bases, body in (((Uploader,), {name: None}), ((mixin, Backgrounder, Uploader), {})):
         with pytest.raises(TypeError, match=rf"Avatars\.{name} is no limit .*: write {meant}\."):
             type("Avatars", bases, body)
+
+
+@pytest.mark.parametrize("declare", [version, metadata, derivation])
+@pytest.mark.parametrize("name", ["url", "file", "stored", "open", "store_dir", "original"])
+def test_what_is_declared_hides_nothing_that_every_uploader_has(declare: Any, name: str):
+    def method(self: Any, given: Any) -> Any: ...
+
+    method.__name__ = name
+    if name == "original" and declare is not version:
+        type("Any", (Uploader,), {name: declare(method)})
+        return
+    with pytest.raises(TypeError, match=rf"Hiding\.{name} would hide.*rename"):
+        type("Hiding", (Backgrounder, Uploader), {name: declare(method)})
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"), [("extension_allowlist", "extensions"), ("size_range", "min_bytes and max")]
+)
+def test_a_limit_by_carrierwaves_name_is_refused(name: str, ours: str):
+    for value in (lambda self: ["png"], ["png"]):
+        with pytest.raises(TypeError, match=rf"{name} would do nothing: write {ours}"):
+            type("Ported", (Uploader,), {name: value})
+
+
+@pytest.mark.parametrize("returned", [None, b"a file"])
+def test_a_method_that_returns_no_recipe_is_told_apart(returned: Any):
+    class Forgetful(Uploader):
+        @version
+        def thumb(self, image: Image) -> Any:
+            return returned
+
+    with pytest.raises(TypeError, match=r"Forgetful\.thumb\(\) returned .*return the image"):
+        Forgetful.thumb.record(object.__new__(Forgetful), Image())
+
+
+def test_only_storages_and_uploaders_are_accepted():
+    with pytest.raises(TypeError, match=r"storage 'store' is 'var/store', which has no upload\(\)"):
+        configure({"store": "var/store"})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="'AvatarUploader' cannot be mounted"):
+        mount_uploader("AvatarUploader")  # type: ignore[type-var]
 
 
 def test_an_uploader_keeps_attributes_of_its_own():

@@ -11,6 +11,7 @@ from typing import Any
 
 from gifster.imaging import heic
 from gifster.uploads.content_types import listed
+from gifster.uploads.declarations import Declared
 
 #: What a value must be, in words; with the function that tells.
 _Kind = tuple[str, Callable[[Any], bool]]
@@ -40,6 +41,12 @@ def check_class(uploader: type[Any], base: type[Any]) -> None:
     for name, value in found.items():
         if name not in _KINDS and name not in inherited and not hasattr(value, "__get__"):
             _check_spelling(uploader, name)
+        if name in _CARRIERWAVES:
+            raise TypeError(
+                f"{uploader.__name__}.{name} would do nothing: write {_CARRIERWAVES[name]}"
+            )
+        if isinstance(value, Declared):
+            _check_name(uploader, name, value)
         if name in _METHODS and not (callable(value) or hasattr(value, "__get__")):
             raise TypeError(
                 f"{uploader.__name__}.{name} is {value!r}: write a method, def {name}()"
@@ -97,6 +104,15 @@ def _check_spelling(uploader: type[Any], name: str) -> None:
         raise TypeError(
             f"{uploader.__name__}.{name} is no limit and no option of an uploader: write "
             f"{meant[0]}. An attribute of your own needs a name that is less like it"
+        )
+
+
+def _check_name(uploader: type[Any], name: str, declared: Declared) -> None:
+    ours = (owner for owner in uploader.__mro__ if owner.__module__.startswith("gifster.uploads."))
+    if name in declared.reserved or any(name in vars(owner) for owner in ours):
+        raise TypeError(
+            f"{uploader.__name__}.{name} would hide what every uploader has under this name: "
+            "rename your method"
         )
 
 
@@ -196,6 +212,15 @@ _METHODS = {
     "before_cache", "after_cache", "before_process", "after_process", "before_store",
     "after_store", "before_remove", "after_remove",
 }  # fmt: skip
+#: What CarrierWave's uploaders say by methods. To leave them out silently would accept files that
+#: their author refuses.
+_CARRIERWAVES = {
+    "content_type_allowlist": "allow_types",
+    "content_type_denylist": "deny_types",
+    "extension_allowlist": "extensions",
+    "extension_denylist": "deny_extensions",
+    "size_range": "min_bytes and max_bytes",
+}
 _AT_LEAST_ONE = {
     "max_bytes", "max_pixels", "max_frame_pixels", "max_total_pixels", "max_frames",
     "max_video_pixels",

@@ -22,7 +22,7 @@ from gifster.imaging.probe import ImageInfo
 from gifster.imaging.sandbox import Limits as SandboxLimits
 from gifster.imaging.sandbox import ProcessLost, call_sandboxed
 from gifster.uploads.content_types import extension
-from gifster.uploads.declarations import declared
+from gifster.uploads.declarations import Declared, declared
 from gifster.uploads.errors import MetadataUnreadable, UploadError, imaging_errors_translated
 from gifster.uploads.files.named import named
 from gifster.uploads.instrumentation import instrument
@@ -80,7 +80,7 @@ class LocalFile:
             return call_sandboxed(function, self.path, *arguments, limits=limits)
 
 
-class Metadata(Generic[T]):
+class Metadata(Declared, Generic[T]):
     """A method of an uploader that reads a fact of each file. The fact has the method's name."""
 
     def __init__(

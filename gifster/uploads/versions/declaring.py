@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, overload
 
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import Image
-from gifster.uploads.declarations import declared
+from gifster.uploads.declarations import Declared, declared
 from gifster.uploads.files.uploader_version import UploaderVersion
 
 __all__ = [
@@ -26,7 +26,7 @@ FileStep = Callable[[Any, Path], Path | bytes]
 Condition = Callable[[Any, ImageInfo], bool]
 
 
-class _Step:
+class _Step(Declared):
     """A method of an uploader that records a recipe, or (`file`) makes a file of a file."""
 
     def __init__(self, function: Recipe | FileStep, *, when: Condition | None, file: bool) -> None:
@@ -45,8 +45,22 @@ class _Step:
     def record(self, uploader: Any, image: Image) -> Image:
         """The recipe, after the steps that this method records."""
         recipe: Any = self.function
-        recorded: Image = recipe(uploader, image)
-        return recorded
+        return as_recipe(type(uploader), self.name, recipe(uploader, image))
+
+
+def as_recipe(uploader: type, name: str, returned: object) -> Image:
+    """What a method of an uploader returned, if it is a recipe.
+
+    Raises:
+      TypeError: it is none; says what to write.
+    """
+    if not isinstance(returned, Image):
+        raise TypeError(
+            f"{uploader.__name__}.{name}() returned {returned!r}: return the image that it gets, "
+            "after calls such as image.fit(220, 220). A version that is made of a file needs "
+            "file=True"
+        )
+    return returned
 
 
 class Process(_Step):
@@ -126,6 +140,8 @@ class Version(_Step):
 
     On an uploader's instance the name stands for the version itself (see `UploaderVersion`).
     """
+
+    reserved = frozenset({"original"})  # the name of the original among the files
 
     def __init__(  # noqa: PLR0913
         self,

@@ -29,15 +29,16 @@ from gifster import jobs
 from gifster.imaging.probe import extension
 from gifster.imaging.recipe import Image
 from gifster.uploads.config import config
-from gifster.uploads.declarations import declared
+from gifster.uploads.declarations import Declared, declared
 from gifster.uploads.files.stored import StoredFile
+from gifster.uploads.versions.declaring import as_recipe
 
 Recipe = Callable[..., Image]
 #: What a recipe's arguments may be.
 Argument = str | int | float | bool | None
 
 
-class Derivation:
+class Derivation(Declared):
     """A method of an uploader that makes a derivation. The derivation has the method's name."""
 
     def __init__(self, recipe: Recipe) -> None:
@@ -167,7 +168,7 @@ def _recipe(uploader: type, name: str, arguments: tuple[Argument, ...]) -> Image
         raise LookupError(f"{uploader.__name__} has no derivation {name!r}") from None
     unbound: Any = object.__new__(uploader)
     unbound.record = None
-    recipe = declared.recipe(unbound, Image(), *arguments)
+    recipe = as_recipe(uploader, name, declared.recipe(unbound, Image(), *arguments))
     if recipe.functions:
         raise TypeError(
             f"the derivation {name!r} uses apply(), which would run outside the sandbox: "
