@@ -18,6 +18,7 @@ from pathlib import Path
 import peewee
 
 from gifster.uploads.attributes import kinds_of
+from gifster.uploads.columns.column import UploadColumn
 from gifster.uploads.storage.local_writer import LocalWriter
 
 SETTINGS = """
@@ -176,14 +177,22 @@ def install(wish: Wish, folder: Path, may_overwrite: Callable[[Path], bool]) -> 
       a line for each file, and the steps that are left to do by hand.
 
     Raises:
-      CannotInstall: the model cannot be imported or is not a Peewee model, or the column's name is
-        not an identifier.
+      CannotInstall: the model cannot be imported, is not a Peewee model or has a schema of its own,
+        or the column's name is not an identifier or is taken.
     """
     module, _, name = wish.model.partition(":")
     model = _model(folder, module, name)
     if not wish.column.isidentifier():
         raise CannotInstall(
             f"{wish.column!r} is not a name for a column: use letters, digits and underscores"
+        )
+    field = model._meta.fields.get(wish.column)
+    if field is not None and not isinstance(field, UploadColumn):
+        raise CannotInstall(f"{name}.{wish.column} is a {type(field).__name__} already")
+    if model._meta.schema:
+        raise CannotInstall(
+            f"{name} is in the schema {model._meta.schema!r}, for which playhouse.migrations "
+            "cannot add a column: write the migration by hand"
         )
     table = model._meta.table_name
     return [

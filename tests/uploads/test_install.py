@@ -296,6 +296,7 @@ def test_processing_only_needs_no_cache_column(project: Path):
         (("User", "avatar"), "name it as package.module:Model"),
         (("shop.models:db", "avatar"), "shop.models:db is not a Peewee model"),
         (("shop.models:User", "my avatar"), "'my avatar' is not a name for a column"),
+        (("shop.models:User", "name"), "User.name is a CharField already"),
     ],
 )
 def test_a_wrong_wish_is_refused_and_writes_nothing(
@@ -309,6 +310,16 @@ def test_a_wrong_wish_is_refused_and_writes_nothing(
     assert said in error
     assert "Traceback" not in error
     assert contents(project) == before
+
+
+def test_a_model_with_a_schema_gets_no_migration_for_another_table(project: Path):
+    models = project / "shop" / "models.py"
+    models.write_text(BEFORE.replace("legacy_table_names = False", 'schema = "tenant"'))
+
+    status, _, error = install("shop.models:User", "avatar")
+
+    assert (status, (project / "migrations").exists()) == (1, False)
+    assert "User is in the schema 'tenant'" in error
 
 
 @pytest.mark.parametrize(("answer", "overwritten"), [("n", False), ("y", True)])
