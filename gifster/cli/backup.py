@@ -81,10 +81,13 @@ def backups(folder: Path, verify: bool) -> None:
     from gifster.app.backup.repository import Removed, open_repository
     from gifster.app.backup.restoring import faults
 
-    damaged = False
+    unreadable: list[str] = []
     with _refusals():
         repository = open_repository(folder)
-        found = repository.backups()
+        found = repository.backups(unreadable)
+        for reason in unreadable:
+            say(reason, err=True)
+        damaged = bool(unreadable)
         contents = repository.damaged() if verify else set()
         for each in found:
             said, bad = "", 0

@@ -78,7 +78,7 @@ def make(
     Raises:
       BackupError, StorageUnavailable, OSError, peewee.PeeweeException
     """
-    earlier = [each.files for each in repository.backups()[-1:] if each.has_sound_list()]
+    earlier = [each.files for each in repository.backups([])[-1:] if each.has_sound_list()]
     folder = repository.begin()
     try:
         manifest = Manifest(folder / "files.sqlite", earlier[0] if earlier else None)

@@ -157,11 +157,14 @@ class Repository:
                 ) from None
             yield
 
-    def backups(self) -> list[Backup]:
+    def backups(self, unreadable: list[str] | None = None) -> list[Backup]:
         """The complete backups, oldest first.
 
+        Parameters:
+          unreadable: gets a text for each of which nobody can tell what it has.
+
         Raises:
-          BackupError: one is of another format.
+          BackupError: there is one, and `unreadable` is None.
         """
         found = []
         for path in self._backups.glob("[0-9]*/backup.json"):
@@ -172,20 +175,23 @@ class Repository:
                 found.append(Backup(path.parent, Facts(**facts)))
             except FileNotFoundError:
                 continue  # just removed
-            except (ValueError, TypeError) as error:
-                raise BackupError(
+            except (OSError, ValueError, TypeError) as error:
+                reason = (
                     f"{path} cannot be read ({error}): a later release wrote it, or it is damaged. "
                     f"Move {path.parent} away"
-                ) from None
+                )
+                if unreadable is None:
+                    raise BackupError(reason) from None
+                unreadable.append(reason)
         return sorted(found, key=lambda backup: backup.order)
 
     def backup(self, name: str | None) -> Backup:
         """A backup by its name; the last one without a name.
 
         Raises:
-          BackupError: there is none.
+          BackupError: there is none, or nobody can tell which is the last.
         """
-        found = self.backups()
+        found = self.backups(None if name is None else [])
         for backup in reversed(found):
             if name in {None, backup.name}:
                 return backup
@@ -261,7 +267,7 @@ class Repository:
         """The name of a new backup: its time. It comes after all others, whatever the clock says:
         otherwise `prune()` would take the new one for an old one."""
         name = facts.made_at.replace(":", "").partition(".")[0] + "Z"
-        time, number = max((backup.order for backup in self.backups()), default=("", 0))
+        time, number = max((backup.order for backup in self.backups([])), default=("", 0))
         return name if name > time else f"{time}-{number + 1:03}"
 
     def remove(self, backup: Backup) -> None:

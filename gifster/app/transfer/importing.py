@@ -165,7 +165,8 @@ def _refusing(picture: _Picture) -> Iterator[None]:
     except (UploadError, LibraryError) as error:
         picture.end(What.REFUSED, reason=str(error))
     except _UNREADABLE as error:
-        picture.end(What.REFUSED, reason=f"It cannot be read: {error}.")
+        reason = str(error) or type(error).__name__
+        picture.end(What.REFUSED, reason=f"It cannot be read: {reason}.")
 
 
 def _read(picture: _Picture) -> None:

@@ -44,6 +44,30 @@ def test_nothing_is_removed_while_a_backup_does_not_say_what_it_needs(
     assert len(list(repository.walk())) == 1
 
 
+def test_one_of_which_nobody_can_tell_what_it_has_keeps_no_other_one_from_its_work(
+    repository: Repository, settings: Settings
+):
+    # Given two backups, of which the second has lost its facts
+    added()
+    first, second = (back_up(repository, settings) for _ in range(2))
+    (second.folder / "backup.json").write_bytes(b"")
+
+    # When another one is made, I expect it to be there, with the first, and no content to go
+    third = back_up(repository, settings)
+    with pytest.raises(BackupError, match=rf"cannot be read.*Move .*{second.name} away"):
+        making.prune(repository, 1)
+    assert repository.backup(first.name) == first
+    listed = CliRunner().invoke(cli, ["backups", str(repository.folder), "--verify"])
+    assert listed.exit_code == 1
+    assert listed.stdout.count("verified") == 2
+    assert f"{second.name}/backup.json cannot be read" in listed.stderr
+
+    # And nobody to get another one than the last by mistake
+    with pytest.raises(BackupError, match="cannot be read"):
+        repository.backup(None)
+    assert third.name > second.name
+
+
 def test_two_backups_at_once_are_refused(repository: Repository, settings: Settings):
     with repository.locked(), pytest.raises(BackupError, match="another gifster backup"):
         back_up(open_repository(repository.folder), settings)
