@@ -12,7 +12,7 @@ import peewee
 
 from gifster.uploads.mount import Mount, all_mounts, is_beside_outbox
 from gifster.uploads.sweep.owners import bare_record
-from gifster.uploads.sweep.reading import streamed
+from gifster.uploads.sweep.reading import any_text, streamed
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,14 @@ def _named(
     keys = model._meta.get_primary_keys()
     query: Any = peewee.ModelSelect(model, [*keys, column]).where(column.is_null(False))
     sql, values = database.get_sql_context().sql(query).query()
-    for row in streamed(database, sql, values):
-        pk = ",".join(str(part) for part in row[: len(keys)])
-        name = f"{model._meta.table_name} {pk} {mount.name}"
-        try:
-            yield from list(_files_of(mount, column, row[-1], name))
-        except Exception as error:  # noqa: BLE001 reported by the caller
-            unreadable.append(f"{name}: {error!r}")
+    with any_text(database):
+        for row in streamed(database, sql, values):
+            pk = ",".join(str(part) for part in row[: len(keys)])
+            name = f"{model._meta.table_name} {pk} {mount.name}"
+            try:
+                yield from list(_files_of(mount, column, row[-1], name))
+            except Exception as error:  # noqa: BLE001 reported by the caller
+                unreadable.append(f"{name}: {error!r}")
 
 
 def _files_of(

@@ -239,7 +239,7 @@ def _read_column(
     of = _quoted(table) if schema is None else f"{_quoted(schema)}.{_quoted(table)}"
     text = f"CAST({_quoted(column)} AS TEXT)"
     sql = f"SELECT {text} FROM {of} WHERE {text} LIKE '%\"key\"%'"  # noqa: S608 quoted
-    with _any_text(database):
+    with any_text(database):
         for (value,) in streamed(database, sql):
             for key in _KEY_IN_JSON.findall(value):
                 ledger.add("keys", key)
@@ -247,7 +247,7 @@ def _read_column(
 
 
 @contextmanager
-def _any_text(database: peewee.Database) -> Iterator[None]:
+def any_text(database: peewee.Database) -> Iterator[None]:
     """A block in which texts of SQLite need not be UTF-8, which it does not check when they are
     written: keys are ASCII."""
     if not isinstance(database, peewee.SqliteDatabase):

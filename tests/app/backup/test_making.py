@@ -18,6 +18,7 @@ from gifster.uploads import LocalStorage, StorageUnavailable
 from gifster.uploads.config import config
 from gifster.uploads.testing import run_jobs
 from tests.app.backup.conftest import added, back_up, cached, check, damage, gif, names
+from tests.combinations import on_sqlite
 from tests.machine import files_below
 
 
@@ -158,6 +159,27 @@ def unreadable(path: Path) -> None:
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(path.name)
+
+
+@on_sqlite
+def test_bytes_that_are_no_text_leave_a_row_with_its_files_in_a_backup(
+    repository: Repository, settings: Settings
+):
+    # Given rows of which a disk has changed a byte: one in the name of a file, one in the JSON
+    named, broken, sound = (added(frames) for frames in (2, 3, 4))
+    run_jobs()
+    for bad, where in ((named, b'"filename": "'), (broken, b'{"storage"')):
+        text = db.execute_sql("SELECT image FROM gif WHERE id = ?", (bad.id,)).fetchone()[0]
+        at = text.encode().index(where) + len(where)
+        changed = text.encode()[:at] + b"\xff" + text.encode()[at + 1 :]
+        db.execute_sql("UPDATE gif SET image = CAST(? AS TEXT) WHERE id = ?", (changed, bad.id))
+    files = set(gif(sound.id).image.stored.files)
+
+    backup = back_up(repository, settings)
+
+    [fault] = backup.facts.faults
+    assert fault.startswith(f"a row cannot be read: gif {broken.id} image")
+    assert len(names(backup)) == 2 * len(files)
 
 
 def test_a_store_that_is_not_mounted_is_no_store_without_files(
