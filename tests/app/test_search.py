@@ -215,6 +215,7 @@ NASTY = [
     "\ud800", "a\0b", "x" * 200, "x" * 10_000, "ab " * 60, "👩‍👩‍👧‍👦", "🏳️‍🌈🏴‍☠️", "❤️‍🔥", "\u202eevi",
     "مرحبا بالعالم", "שלום", "ﷺ", "\u0301\u0302", "ก็", "ẞß", "İı", "\uff11\uff12", "①②", "猫" * 100,
     "\U0010ffff", "\ue000", "a\u200db", "--", "/* */", ";DROP TABLE gif", "the of and", "0", "1 2",
+    "🏽", "cat 🏽",
 ]  # fmt: skip
 
 
@@ -233,6 +234,8 @@ def test_no_text_is_an_error(booted: Settings, extra: int):
             with suppress(BadQuery):
                 ask()
         cleaned = text.replace("\0", "").encode("utf-8", "ignore").decode()[:200]
+        if text in NASTY:
+            add(cleaned)
         search.find(cleaned, locale=text)
         search.complete(cleaned)
         search.suggestions(cleaned)

@@ -121,7 +121,7 @@ def _without_emoji(text: str) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def _named(sign: str, known: dict[str, dict[str, str | list[str]]]) -> tuple[str, tuple[str, ...]]:
-    plain = _LOOKS.sub("", sign)
+    plain = _LOOKS.sub("", sign) or sign  # a skin tone alone
     facts = known.get(plain) or known.get(f"{plain}\ufe0f") or known.get(sign) or {}
     names = [facts.get("en", ""), *facts.get("alias", [])]
     of_names = _ASCII_WORDS.findall(fold(" ".join(map(str, names))).replace("\u2019", ""))
