@@ -345,6 +345,8 @@ def test_words_that_help_to_search(booted: Settings):
     # A completion finds something, and has no typing error
     assert search.complete("sleepy b") == ["sleepy bed", "sleepy birthday"]
     assert search.complete("slepy b") == ["sleepy bed", "sleepy birthday"]
+    assert search.complete("sleepy - b") == ["sleepy bed", "sleepy birthday"]
+    assert search.complete("sleepy -") == ["sleepy"]
     assert search.complete("nothing b") == []
     assert search.complete("walrus b") == []
     assert search.suggestions("cats") == ["bed", "happy birthday", "sleepy"]

@@ -45,7 +45,7 @@ def _words(prefix: str, last: str, limit: int, locale: str) -> list[str]:
     Parameters:
       last: the last word, as the index has it.
     """
-    before = prefix.split()[:-1]
+    before = [word for word in prefix.split() if analyser.asked(word)][:-1]
     if not before:
         return [word for word, _ in beginning(last, limit)]
     *groups, _ = meant(prefix, locale)
