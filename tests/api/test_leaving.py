@@ -45,6 +45,7 @@ def test_a_user_takes_all_their_gifs_along(site: Site, ann: User):
     asked = browser("POST", "/account/export", data=NOTHING)
     assert is_done(asked, "/account?done=export#export")
     assert "A worker packs your GIFs" in browser("GET", "/account").text
+    assert jobs.Job.get(jobs.Job.actor == "make_export").group == "make_export"  # it blocks nobody
     twice = browser("POST", "/account/export", data=NOTHING)
     assert twice.status_code == 409
     run_export()
