@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import dramatiq
 import pytest
@@ -332,6 +333,33 @@ def test_a_library_of_an_older_release_is_filled(booted: Settings, monkeypatch):
     Gif.create(title="walrus")
     assert upkeep.add_left_out() == 1
     assert found("walrus") == ["walrus"]
+
+
+@pytest.mark.parametrize("older", [True, False], ids=["of an older release", "left out"])
+def test_a_gif_that_is_hidden_on_its_way_into_the_index_does_not_get_there(
+    booted: Settings, monkeypatch: pytest.MonkeyPatch, older: bool
+):
+    # Given a GIF without an entry, which the job has read
+    gif, readable = Gif.create(title="secret"), upkeep.readable
+    if older:
+        tables.run("INSERT INTO search_fill VALUES (1, -1, '')")
+
+    def read_and_hide(query: Any) -> list[Gif]:
+        read = readable(query)
+        if read:
+            with transaction(db):
+                hidden = Gif.get_by_id(gif.id)
+                hidden.visibility = "private"
+                hidden.save()
+                search.put(hidden)
+        return read
+
+    # When it is hidden before the job puts it into the index
+    monkeypatch.setattr(upkeep, "readable", read_and_hide)
+    assert (upkeep.fill() if older else upkeep.add_left_out()) == 1
+
+    # I expect no completion to have its words
+    assert search.complete("sec") == []
 
 
 def test_words_that_help_to_search(booted: Settings):

@@ -65,9 +65,18 @@ def _fill_batch(place: SearchFill) -> int:
                 created_at=Gif.created_at.db_value(last.created_at),
                 gif_id=last.id,
             )
-            indexed = _indexed(new)  # some may have been changed meanwhile
-            _add([entry for entry in added if entry["gif"] not in indexed], tags)
+            # Some may have been changed, hidden or deleted meanwhile.
+            wanted = _still_listed(new) - _indexed(new)
+            _add([entry for entry in added if entry["gif"] in wanted], tags)
     return len(gifs)
+
+
+def _still_listed(gifs: Sequence[Gif]) -> set[str]:
+    """The ids of those GIFs that lists may show now. Nobody hides one of them before the end of the
+    transaction."""
+    there: Any = Gif.select(Gif.id).where(Gif.id.in_([gif.id for gif in gifs]) & listed())
+    there = there.order_by(Gif.id).for_update("FOR SHARE") if db.obj.for_update else there
+    return {gif_id for (gif_id,) in there.tuples()}
 
 
 def _indexed(gifs: Sequence[Gif]) -> set[str]:
@@ -115,9 +124,9 @@ def add_left_out() -> int:
     without = ~fn.EXISTS(SearchEntry.select(SearchEntry.id).where(SearchEntry.gif == Gif.id))
     recent = Gif.select().where(listed() & (Gif.created_at > now() - LEFT_OUT) & without)
     gifs = readable(recent.order_by(Gif.created_at).limit(BATCH))
-    tags = tags_of(gifs)
     for gif in gifs:
         with transaction(db):
-            if locked_row(gif) is not None:
-                put(gif, tags[gif.id])
+            present = locked_row(gif)  # somebody may have hidden it, or deleted it, meanwhile
+            if present is not None:
+                put(present)
     return len(gifs)
