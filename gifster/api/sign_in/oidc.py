@@ -136,7 +136,9 @@ class OidcCallback(OidcPage):
         token = await current_token(self.context, req)
         if token is None or whose(token) != session:
             raise Denied("oidc_expired", "You have logged out meanwhile. Log in, and try again.")
-        kept = {**asdict(person), "groups": sorted(person.groups), "session": session}
+        # Somebody may be in hundreds of groups, and browsers keep no cookie of more than 4 kB.
+        asked_for = person.groups & set(self.context.settings.auth.allowed_groups)
+        kept = {**asdict(person), "groups": sorted(asked_for), "session": session}
         self._found.put(req, resp, kept)
         await self.render(req, resp, "link.html", person=person)
 

@@ -1,5 +1,7 @@
 """Linking an account of a sign-in service, as an attacker would like it to go."""
 
+import uuid
+
 from gifster.app.models import User
 from gifster.app.sign_in.tables import Identity
 from tests.api.sign_in.conftest import (
@@ -27,6 +29,21 @@ def test_no_other_site_links_the_attacker_s_account(new_site: NewSite, service: 
     for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         assert browser.post("/account/sign-in/link", headers=headers).status_code == 403
     assert Identity.select().count() == 0
+
+
+def test_somebody_in_hundreds_of_groups_links_their_account(
+    new_site: NewSite, service: Service, ann: User
+):
+    # Given a service that names groups by ids, as Entra does, up to two hundred of them
+    service.claims |= {"groups": ["staff", *(str(uuid.uuid4()) for _ in range(199))]}
+    browser = new_site(service.settings(), allowed_groups=["staff"]).with_password_of(ann)
+
+    page = begin_link(browser, service)
+
+    # I expect a cookie that browsers keep (RFC 6265, 6.1), and it to be enough
+    assert max(map(len, page.headers.get_list("set-cookie"))) < 4096
+    assert browser.post("/account/sign-in/link").status_code == 303
+    assert Identity.get().user == ann
 
 
 def test_an_attempt_to_link_belongs_to_its_session(new_site: NewSite, service: Service, ann: User):
