@@ -36,23 +36,19 @@ _EXACT, _LESS_EXACT, _ROUGH = _Quality(0.45, 3), _Quality(1.2, 5), _Quality(20, 
 #: In smooth pictures a change shows sooner. The most exact GIF has this tolerance, divided by how
 #: smooth they are.
 _SMOOTH_TOLERANCE = 0.42
-#: What is tried in turn. The last ones are only for GIFs that are larger than their original.
-_LESS = (
-    _LESS_EXACT, _ROUGH, _Quality(40, 20), _Quality(80, 32),
-    *(_Quality(40, 20, colors) for colors in (16, 12, 8, 6, 4, 2, 1)),
-)  # fmt: skip
 #: How much each step of quality below 100 adds to the tolerance: 85 has that of `_EXACT`, 75 that
 #: of `_LESS_EXACT`, 40 that of `_ROUGH`.
 _TOLERANCE_STEP = 0.2
 #: A GIF that exceeds its budget after this part of its frames becomes less exact; one that does so
 #: earlier becomes rough.
 _LATE = 0.45
-#: A GIF that exceeds what it may have gets fewer colours: its bytes grow about with this root of
-#: their number. It is to have so much of what it may, and at least so many colours.
-_BYTES_ROOT, _FILLED, _MIN_COLORS = 2.5, 0.93, 16
-#: So often it gets fewer colours, and again only if it exceeds what it may have after this part of
-#: its frames: the bytes of others, such as dithered ones, grow otherwise.
-_FITTINGS, _NEARLY = 2, 0.9
+#: A GIF that may not outgrow its original gets fewer colours until it fits, each time with this
+#: tolerance, for so much of the bytes that it may have. They grow about with this root of the
+#: colours.
+_FITTED = ((3, 0.93), (5, 0.9), (8, 0.9), (12, 0.9), (20, 0.9), (32, 0.9))
+_BYTES_ROOT = 2.5
+#: It has at least so many colours. If none of that suffices, this is tried in turn.
+_MIN_COLORS, _LAST = 12, [_Quality(0.45, 20, colors) for colors in (8, 6, 4, 2, 1)]
 #: When so much of all that changes is written, in at least so many frames, a GIF is given up that
 #: would come to so many times the bytes that it may have.
 _SEEN, _MIN_SEEN, _TOO_MUCH = 1 / 4, 4, 1.2
@@ -84,35 +80,51 @@ def write(  # noqa: PLR0913, PLR0917
     if quality is not None:
         tolerance = round((100 - quality) * _TOLERANCE_STEP)
         return _write(target, track, plays, samples, _Quality(tolerance**2 * 0.06, tolerance))
-    exact, most_exact_bytes = _exact_for(samples), min(budget, most_bytes)
+    exact, limit = _exact_for(samples), min(budget, most_bytes)
     try:
-        return _write(target, track, plays, samples, exact, most_exact_bytes)
+        return _write(target, track, plays, samples, exact, limit)
     except _TooLarge as error:
-        less_exact = list(_LESS[0 if error.part > _LATE else 1 :])
-        # How much of its bytes the most exact GIF may have.
-        part = error.part * most_bytes / most_exact_bytes
-    tried = exact
-    for _ in range(_FITTINGS if part < 1 else 0):
-        tried = _EXACT._replace(colors=_fewer_colors(samples, tried, part))
-        if tried.colors < _MIN_COLORS:
-            break
-        less_exact = list(_LESS[1:])
+        tried, part = exact, error.part * most_bytes / limit
+        less_exact = _LESS_EXACT if error.part > _LATE else _ROUGH
+    if part >= 1:
+        try:
+            return _write(target, track, plays, samples, less_exact, most_bytes)
+        except _TooLarge as error:
+            tried, part = less_exact, error.part
+    return _write_fitted(target, track, plays, samples, tried, part, most_bytes)
+
+
+def _write_fitted(  # noqa: PLR0913, PLR0917
+    target: Path,
+    track: Track,
+    plays: int,
+    samples: PaletteSamples,
+    tried: _Quality,
+    part: float,
+    most_bytes: float,
+) -> list[int]:
+    """Write a GIF in as many colours as its bytes allow.
+
+    Parameters:
+      tried: a quality in which it is too large: this part of its bytes is what it may have.
+    """
+    for tolerance, filled in _FITTED:
+        colors = _fewer_colors(samples, tried, part * filled)
+        tried = _Quality(_EXACT.error, tolerance, max(colors, _MIN_COLORS))
         try:
             return _write(target, track, plays, samples, tried, most_bytes)
         except _TooLarge as error:
             part = error.part
-        if part < _NEARLY:
-            break
-    for less in less_exact:
+    for last in _LAST:
         with contextlib.suppress(_TooLarge):
-            return _write(target, track, plays, samples, less, most_bytes)
-    return _write(target, track, plays, samples, _LESS[-1])
+            return _write(target, track, plays, samples, last, most_bytes)
+    return _write(target, track, plays, samples, _LAST[-1])
 
 
 def _fewer_colors(samples: PaletteSamples, tried: _Quality, part: float) -> int:
     """How many colours fit, if a GIF of some quality may have such a part of its bytes."""
     count = len(samples.palette(tried.error, tried.colors)) // 3
-    return int(count * (part * _FILLED) ** _BYTES_ROOT)
+    return int(count * part**_BYTES_ROOT)
 
 
 def _exact_for(samples: PaletteSamples) -> _Quality:

@@ -29,6 +29,9 @@ _SAME, _FEW_COLORS = 2, 64
 _NO_DITHER = PIL.Image.Dither.NONE
 #: Each tile begins so much of one of its pixels further right and down.
 _SHIFTS = (0.618, 0.755)
+#: A palette that may only have so many colours leaves this part of them to colours that it would
+#: lack altogether. With fewer still, it needs all; with more, it hardly lacks any.
+_SHARED, _SHARE = range(16, 49), 4
 #: A palette of greys may cause so many times the error of others.
 _OF_GREYS = 0.2
 
@@ -192,6 +195,8 @@ def _palette(sheets: _Sheets, error: float, most_colors: int, beside: bytes, met
     fewer, wanted = _COLORS[:-1], error * (_OF_GREYS if is_grey else 1)
     colors = _COLORS[bisect.bisect_left(fewer, -wanted, key=lambda many: -sheets.error(many))]
     room = max(1, most_colors - len(beside) // 3)
+    if colors > room and room in _SHARED:
+        room -= room // _SHARE
     palette = _distinct(_reduced(sheets.averaged, min(colors, room)), beside)
     room = most_colors - len(palette) // 3
     palette += entries_for_lost(palette, sheets.exact, met, error, room)

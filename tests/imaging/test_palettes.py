@@ -1,17 +1,20 @@
 """Palettes of GIF versions: as many colours as show, and each picture in the nearest of them."""
 
+import math
 import random
+from dataclasses import replace
 from operator import sub
 from pathlib import Path
 
 import PIL.Image
 import PIL.ImageDraw
 import pytest
-from PIL import ImageChops, ImageFilter
+from PIL import ImageChops, ImageFilter, ImageOps
 
 from gifster.imaging import Image, gif, gif_frames
 from gifster.imaging.nearest import NearestColors
 from gifster.imaging.palette import PaletteSamples
+from gifster.imaging.patches import Patch, Recording
 from gifster.imaging.probe import ImageInfo, probe
 from tests import images
 
@@ -215,3 +218,28 @@ def test_pictures_of_any_size_have_samples(size: tuple[int, int]):
         samples.add(number, picture, picture, picture)
 
     assert samples.palette(gif._EXACT.error)[:3] == bytes((10, 20, 30))
+
+
+def test_a_gif_that_may_not_outgrow_its_original_has_most_of_what_it_may(tmp_path: Path):
+    # Given a film that moves slowly, so that a great tolerance would leave little of it
+    texture = random.Random(1)
+    wide = ImageOps.autocontrast(
+        PIL.Image.merge("RGB", [
+            PIL.Image.frombytes("L", (160, 80), texture.randbytes(160 * 80)) for _ in range(3)
+        ]).filter(ImageFilter.GaussianBlur(8))
+    )  # fmt: skip
+    pictures = [wide.crop((left, 0, left + 120, 80)) for left in range(8)]
+    samples = PaletteSamples(replace(ImageInfo("image/gif", 120, 80), frames=8))
+    with Recording() as recording:
+        for number, picture in enumerate(pictures):
+            samples.add(number, picture, picture, picture)
+            recording.add(50, [Patch(picture, (0, 0, 120, 80))])
+        track = recording.track(0, (120, 80))
+        exact = gif.write(tmp_path / "target", track, 0, samples, math.inf)[-1]
+
+        # When it may have 0.9 of its bytes or less
+        for most in (0.9 * exact, 0.35 * exact, 0.3 * exact, 0.25 * exact):
+            made = gif.write(tmp_path / "target", track, 0, samples, math.inf, None, most)[-1]
+
+            # I expect it to use them
+            assert 0.75 * most < made <= most
