@@ -22,7 +22,7 @@ from gifster.jobs.dead import NoSuchJob
 from gifster.jobs.dropping import JobIsRunning
 from gifster.jobs.heartbeat import NoSuchWorker, Worker
 from gifster.jobs.old_schema import needs
-from gifster.jobs.outbox import Job, is_held
+from gifster.jobs.outbox import Job
 from gifster.jobs.states import State
 from gifster.jobs.stats import DAY_S, HOUR_S, MINUTE_S, QueueStats, Span, stats, totals
 from gifster.jobs.stats import history as spans
@@ -124,8 +124,7 @@ def _weights() -> Mapping[str, QueueWeight]:
 @needs(Job)
 def _throttled() -> Counter[str]:
     """How many jobs of each queue are throttled."""
-    held = Job.group.is_null(False) & is_held(True) & Job.failed_at.is_null()
-    query = Job.select(Job.queue, fn.COUNT(Job.id)).where(held)
+    query = Job.select(Job.queue, fn.COUNT(Job.id)).where(Job.held)
     rows: list[Any] = list(query.group_by(Job.queue).tuples())
     return Counter(dict(rows))
 

@@ -10,10 +10,19 @@ a worker process is in `brokers/fetched.py`. Decision 31 explains this design.
 from typing import Any
 
 import dramatiq.broker
-from peewee import SQL, Case, fn
+import peewee
+from peewee import Case, fn
 
 from gifster.jobs import clock
-from gifster.jobs.outbox import RESEND_AFTER_S, Job, is_held, most_of_group, room_of, send_now
+from gifster.jobs.outbox import (
+    RESEND_AFTER_S,
+    Job,
+    most_of_group,
+    room_of,
+    send_now,
+    sent_of_group,
+)
+from gifster.jobs.statements import Statement
 from gifster.jobs.transactions import transaction
 
 #: How many groups one call of `release_all()` handles.
@@ -27,17 +36,14 @@ def release(group: str, queue: str) -> int:
     Returns:
       how many jobs were released.
     """
-    held = (Job.group == group) & (Job.queue == queue) & is_held(True)
-    if not Job.select().where(held).exists():
+    actors = _held_actors(group, queue)
+    if not actors:
         return 0
     with transaction(Job._meta.database):
         room = room_of(group, queue)
         if room <= 0:
             return 0
-        query = Job.select().where(held).order_by(*_order()).limit(room)
-        if Job._meta.database.for_update:
-            query = query.for_update(skip_locked=True)
-        jobs = list(query)
+        jobs = _next_held(group, queue, actors, room)
         now = clock.now(Job._meta.database)
         Job.update(held=False, send_at=now + RESEND_AFTER_S).where(
             Job.id.in_([job.id for job in jobs])
@@ -46,6 +52,48 @@ def release(group: str, queue: str) -> int:
         job.held = False
         send_now(job)
     return len(jobs)
+
+
+def _held_of(group: Any, queue: Any) -> Any:
+    return Job.held & (Job.group == group) & (Job.queue == queue)
+
+
+_NEXT_ACTOR = Statement(
+    lambda group, queue, after: Job.select(fn.MIN(Job.actor)).where(
+        _held_of(group, queue) & (Job.actor > after)
+    )
+)
+_FIRST_HELD = Statement(
+    lambda group, queue, actor, most: (
+        Job.select(Job.id)
+        .where(_held_of(group, queue) & (Job.actor == actor))
+        .order_by(Job.created_at, Job.id)
+        .limit(most)
+    )
+)
+
+
+def _held_actors(group: str, queue: str) -> list[str]:
+    """The actors of the throttled jobs of a group and a queue. Each is one step in the index: a
+    group may have very many jobs, but it has few actors."""
+    found: list[str] = []
+    while True:
+        after = found[-1] if found else ""
+        ((actor,),) = _NEXT_ACTOR.rows(group=group, queue=queue, after=after)
+        if actor is None:
+            return found
+        found.append(actor)
+
+
+def _next_held(group: str, queue: str, actors: list[str], room: int) -> list[Job]:
+    """The throttled jobs that are sent next, locked."""
+    # Of each actor some more than there is room for, as others may have locked the first ones.
+    its = {"group": group, "queue": queue, "most": room + most_of_group()}
+    first = [job_id for each in actors for (job_id,) in _FIRST_HELD.rows(**its, actor=each)]
+    query = Job.select().where(Job.id.in_(first) & Job.held).order_by(*_order()).limit(room)
+    if Job._meta.database.for_update:
+        query = query.for_update(skip_locked=True)
+    return list(query)
 
 
 def _order() -> list[Any]:
@@ -67,20 +115,29 @@ def release_all() -> int:
 
 
 def _groups_with_room() -> list[tuple[str, str]]:
-    if not Job.select().where(Job.group.is_null(False) & is_held(True)).exists():
-        return []
-    later = Job.due_at > clock.now(Job._meta.database)
-    away = Job.held | Job.failed_at.is_null(False) | later
-    query = (
-        Job.select(Job.group, Job.queue, fn.SUM(Case(None, [(Job.held, 1)], 0)).alias("held_jobs"))
-        .where(Job.group.is_null(False))
-        .group_by(Job.group, Job.queue)
-        .having(
-            (fn.SUM(Case(None, [(Job.held, 1)], 0)) > 0)
-            & (fn.SUM(Case(None, [(away, 0)], 1)) < most_of_group())
-        )
-        .order_by(SQL("3").desc())
-        .limit(MOST_GROUPS)
-    )
-    rows: Any = query.tuples()
-    return [(group, queue) for group, queue, _ in rows]
+    """The first groups, by name, and queues that have throttled jobs and room for them."""
+    return _WITH_ROOM.rows(now=clock.now(Job._meta.database), most=most_of_group())
+
+
+def _each_held() -> Any:
+    """A throttled job of each group and queue, as a table. From one to the next is a step in the
+    index: to look for the groups among all throttled jobs takes the longer, the more there are."""
+    this, other = Job.alias("this"), Job.alias("other")
+
+    def first(of: Any, *where: Any) -> Any:
+        return of.select(of.id).where(of.held, *where).order_by(of.group, of.queue).limit(1)
+
+    same_group = first(other, other.group == this.group, other.queue > this.queue)
+    next_group = first(other, other.group > this.group)
+    found = peewee.Select([], [first(Job)]).cte("found", recursive=True, columns=["id"])
+    step = this.select(fn.COALESCE(same_group, next_group))
+    return found.union_all(step.join(found, on=(found.c.id == this.id)))
+
+
+def _with_room(now: Any, most: Any) -> Any:
+    held = _each_held()
+    query = Job.select(Job.group, Job.queue).join(held, on=(held.c.id == Job.id)).with_cte(held)
+    return query.where(sent_of_group(Job.group, Job.queue, now) < most).limit(MOST_GROUPS)
+
+
+_WITH_ROOM = Statement(_with_room)

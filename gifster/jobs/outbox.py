@@ -44,6 +44,9 @@ logger = logging.getLogger("gifster.jobs")
 #: How long after a sending the relay sends a job again whose row is still there (seconds). It
 #: doubles with each sending.
 RESEND_AFTER_S = 60.0
+#: `send_at` of throttled and dead jobs. The relay would read all of them in each round, if they
+#: were due (seconds since the epoch: the year 9999).
+NEVER = 253_402_300_799.0
 
 #: How many jobs of a group may be with the broker at once, unless `connect()` says otherwise.
 MAX_PER_GROUP = 16
@@ -111,7 +114,7 @@ class Job(peewee.Model):
     arguments = ArgumentsField()
     created_at = peewee.DoubleField(default=lambda: clock.now(Job._meta.database))
     #: When the relay sends the job, if the row is still here; while it is leased, when the lease
-    #: runs out.
+    #: runs out; `NEVER` while it is throttled or dead.
     send_at = peewee.DoubleField(index=True)
     #: The job runs no earlier: it was enqueued for later, or it failed and waits to be retried.
     due_at = peewee.DoubleField(null=True)
@@ -187,8 +190,21 @@ class Job(peewee.Model):
         return error is None
 
 
-# Jobs without a group are not in this index, so they cost nothing here.
+# A job without a group is in the index of its state only, if there is one: such jobs cost nothing.
+# A query that shall use an index says `held` as its condition does, and never compares it.
 Job.add_index(Job.group, Job.held, where=Job.group.is_null(False), name="outbox_group")
+Job.add_index(
+    Job.group, Job.queue, Job.actor, Job.created_at, Job.id, where=Job.held, name="outbox_held"
+)
+Job.add_index(
+    Job.group,
+    Job.queue,
+    Job.due_at,
+    where=Job.group.is_null(False) & Job.failed_at.is_null() & ~Job.held,
+    name="outbox_unheld",
+)
+Job.add_index(Job.send_at, Job.leased_by, where=Job.leased_by.is_null(False), name="outbox_leased")
+Job.add_index(Job.failed_at, where=Job.failed_at.is_null(False), name="outbox_dead")
 
 
 def identity() -> str | None:
@@ -309,7 +325,8 @@ def _insert(job: Job, unique: str | None, now: float | None) -> bool:
         ((held,),) = _INSERT_IN_GROUP.rows(**values, now=now, most=most_of_group())
         job.held = bool(held)
     else:
-        job.held = now is not None and room_of(str(job.group), job.queue) <= 0
+        if now is not None and room_of(str(job.group), job.queue) <= 0:
+            job.held, job.send_at = True, NEVER
         # A dead job with this key stands in nobody's way: this one replaces it.
         Job.delete().where(Job.id == unique, Job.failed_at.is_null(False)).execute()
         # One statement, because two processes that look first both find none and both insert.
@@ -339,11 +356,6 @@ def is_waiting(actor: str, queue: str, *, but: Sequence[Any] | None = None) -> b
     return bool(Job.select().where(its & free & due).exists())
 
 
-def is_held(held: bool) -> peewee.Expression:
-    """Whether a job is throttled, in SQL: a comparison, because databases use the index for it."""
-    return Job.held == held
-
-
 def room_of(group: str, queue: str) -> int:
     """How many more jobs of a group may go to a queue now. Each queue counts alone, so a paused
     queue does not throttle the others. Jobs that wait for their moment or a retry do not count."""
@@ -351,21 +363,26 @@ def room_of(group: str, queue: str) -> int:
     return most_of_group() - int(sent)
 
 
-def _sent_of_group(group: Any, queue: Any, now: Any) -> Any:
-    active = Job.failed_at.is_null() & (Job.due_at.is_null() | (Job.due_at <= now))
-    its = (Job.group == group) & (Job.queue == queue)
-    return Job.select(fn.COUNT(SQL("*"))).where(its & is_held(False) & active)
+def sent_of_group(group: Any, queue: Any, now: Any) -> Any:
+    """How many jobs of a group and a queue are with the broker, in SQL."""
+    sent = Job.alias("sent")
+    its = (sent.group == group) & (sent.queue == queue) & ~sent.held & sent.failed_at.is_null()
+    count = sent.select(fn.COUNT(SQL("*"))).where(its)
+    # Two counts, because of an `OR` the databases would read the jobs for later as well.
+    at_once, by_now = count.where(sent.due_at.is_null()), count.where(sent.due_at <= now)
+    return peewee.Expression(at_once, peewee.OP.ADD, by_now)
 
 
 def _inserted_in_group(now: Any, most: Any, **values: Any) -> Any:
     """Insert a job, throttled if its group has that many jobs with the broker, and tell whether it
     is."""
-    sent = _sent_of_group(values["group"], values["queue"], now)
-    return Job.insert({**values, "held": sent >= most}).returning(Job.held)
+    held = sent_of_group(values["group"], values["queue"], now) >= most
+    send_at = peewee.Case(None, [(held, NEVER)], values["send_at"])
+    return Job.insert({**values, "held": held, "send_at": send_at}).returning(Job.held)
 
 
 #: One of the last two runs with each job that is enqueued.
-_SENT = Statement(_sent_of_group)
+_SENT = Statement(lambda group, queue, now: Job.select(sent_of_group(group, queue, now)).from_())
 _INSERT = Statement.inserting(Job)
 _INSERT_IN_GROUP = Statement(_inserted_in_group, [*Job._meta.fields, "now", "most"])
 

@@ -19,7 +19,7 @@ from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.groups import release
 from gifster.jobs.lease import MAX_DEATHS, Leases, WorkersDied
 from gifster.jobs.old_schema import explained, what_lacks
-from gifster.jobs.outbox import RESEND_AFTER_S, Job, is_held, send_committed
+from gifster.jobs.outbox import NEVER, RESEND_AFTER_S, Job, send_committed
 from gifster.jobs.sending import send_each
 from gifster.jobs.statements import Statement
 from gifster.jobs.trust import (
@@ -339,6 +339,7 @@ class OutboxRows(Middleware):
         """Note that a job is given up, unless its lease is somebody else's now."""
         failed = {
             "failed_at": clock.now(Job._meta.database),
+            "send_at": NEVER,
             "leased_by": None,
             **_reason(exception),
         }
@@ -363,7 +364,7 @@ def _wake(broker: dramatiq.Broker) -> None:
     themselves they would wait as long as they have waited already."""
     now = clock.now(Job._meta.database)
     waiting = Job.leased_by.is_null() & Job.failed_at.is_null() & (Job.send_at > now)
-    its = waiting & is_held(False) & Job.due_at.is_null()  # a job may raise that error itself
+    its = waiting & ~Job.held & Job.due_at.is_null()  # a job may raise that error itself
     its &= Job.error.startswith(f"{ActorNotFound.__name__}(")
     its &= Job.actor.in_(list(broker.actors))
     if Job.select().where(its).exists() and (found := Job.update(send_at=now).where(its).execute()):

@@ -24,10 +24,10 @@ from gifster.jobs.lease import LEASE_S
 from gifster.jobs.losses import mark
 from gifster.jobs.old_schema import explained
 from gifster.jobs.outbox import (
+    NEVER,
     RESEND_AFTER_S,
     Job,
     UnreadableArguments,
-    is_held,
     outbox_database,
 )
 from gifster.jobs.per_outbox import PerOutbox
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gifster.jobs")
 
-#: How many jobs are claimed at a time, and for how long a call goes on claiming (seconds).
+#: How many jobs are claimed or changed at a time, and for how long a call goes on claiming
+#: (seconds).
 BATCH, ROUND_S = 500, 1.0
 #: After so many sendings the pause before the next one no longer doubles.
 MOST_DOUBLINGS = 10
@@ -84,7 +85,7 @@ def _relay(lease_s: float | None) -> int:
                 logger.info("jobs=%d were not sent after their commit: they are sent now", found)
         # Jobs of a group that were enqueued for later go as its others do: in `release_all()`.
         now_due = _due(until) & Job.group.is_null(False) & Job.due_at.is_null(False)
-        _update(now_due & Job.leased_by.is_null(), held=True, due_at=None)
+        _update(now_due & Job.leased_by.is_null(), held=True, due_at=None, send_at=NEVER)
         if Job.select().where(_due(until)).exists():
             ask_again(broker)  # while it is away, claim nothing only to put it back
             while (batch := _claim(until)).jobs:
@@ -125,17 +126,17 @@ class _Outcome:
     away: BrokerUnavailable | None
 
 
-def _due(until: float) -> peewee.Expression:
+def _due(until: float) -> Any:
     # Throttled jobs go when there is room for their group: in `release_all()`.
-    return (Job.send_at <= until) & Job.failed_at.is_null() & is_held(False)
+    return (Job.send_at <= until) & Job.failed_at.is_null() & ~Job.held
 
 
 def _claim(until: float) -> _Batch:
     """Take due jobs for this sending, away from other relays and from workers whose lease ran out.
     If this process dies before it sends them, they are due again in a minute."""
     with transaction(Job._meta.database):
-        query = Job.select().where(_due(until)).order_by(Job.send_at, Job.created_at)
-        jobs = list(_skip_locked(query.limit(BATCH)))
+        query = Job.select().where(_due(until)).order_by(Job.send_at).limit(BATCH)
+        jobs = list(_skip_locked(query))
         again = clock.now(Job._meta.database) + RESEND_AFTER_S
         if jobs:
             Job.update(
@@ -159,7 +160,8 @@ def _send(batch: _Batch) -> _Outcome:
             messages.append((job, job.message()))
         except UnreadableArguments as error:
             logger.warning("given up job=%s actor=%s: %s", job.id, job.actor, error)
-            batch.change([job], failed_at=clock.now(Job._meta.database), error=repr(error))
+            now = clock.now(Job._meta.database)
+            batch.change([job], failed_at=now, send_at=NEVER, error=repr(error))
     outcomes = send_each([message for _, message in messages])
     sent, unsent, away = [], [], None
     for (job, _), outcome in zip(messages, outcomes, strict=True):
@@ -187,11 +189,16 @@ def _next_sending(batch: _Batch) -> peewee.Case:
 
 
 def _update(which: peewee.Expression, **columns: Any) -> int:
-    """Change rows and return how many. If there are none, nothing is locked."""
-    if not Job.select().where(which).exists():
-        return 0
-    these = Job.id.in_(_skip_locked(Job.select(Job.id).where(which)))
-    return int(Job.update(**columns).where(these).execute())
+    """Change rows and return how many. They are changed in batches, so that nobody waits until very
+    many are. If there are none, nothing is locked."""
+    found: Any = Job.select(Job.id).where(which).tuples()
+    ids = [job_id for (job_id,) in found]
+    changed = 0
+    for start in range(0, len(ids), BATCH):
+        still = which & Job.id.in_(ids[start : start + BATCH])
+        these = Job.id.in_(_skip_locked(Job.select(Job.id).where(still)))
+        changed += int(Job.update(**columns).where(these).execute())
+    return changed
 
 
 def _skip_locked(query: Any) -> Any:
@@ -272,7 +279,7 @@ def _make_due(
       sent_since: leave out those that were sent once, before this moment; None for all.
     """
     scheduled = (Job.attempts == 0) & (Job.due_at > now)  # its moment is still its moment
-    waiting = Job.leased_by.is_null() & Job.failed_at.is_null() & is_held(False)
+    waiting = Job.leased_by.is_null() & Job.failed_at.is_null() & ~Job.held
     which = waiting & (Job.due_at.is_null() | ~scheduled) & (Job.send_at > now)
     if sent_since is not None:
         # Neither retried nor relayed: then `send_at` is a minute after it was handed to its sender.

@@ -49,7 +49,7 @@ _IN_SQLITE = {
 }
 _TABLE = re.compile(r'CREATE TABLE IF NOT EXISTS "(\w+)" \(')
 _COLUMN = re.compile(r'ALTER TABLE "(\w+)" ADD COLUMN IF NOT EXISTS "(\w+)" ')
-_INDEX = re.compile(r'CREATE INDEX IF NOT EXISTS "\w+" ON "(\w+)" \(([\w", ]+)\)')
+_INDEX = re.compile(r'CREATE INDEX IF NOT EXISTS "\w+"\s+ON "(\w+)" \(([\w", ]+)\)')
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
 
 

@@ -15,7 +15,7 @@ import peewee
 
 from gifster.jobs import clock
 from gifster.jobs.asking import unavailable
-from gifster.jobs.outbox import RESEND_AFTER_S, Job, is_held
+from gifster.jobs.outbox import RESEND_AFTER_S, Job
 
 #: A job may be on its way for so long (seconds). A broker answers in less.
 ON_ITS_WAY_S = 4.0
@@ -36,7 +36,7 @@ def unsent(broker: dramatiq.Broker) -> list[peewee.Expression]:
     now = clock.now(Job._meta.database)
     # Neither retried nor relayed: then `send_at` is a minute after it was handed to its sender.
     its_first = (Job.sendings == 0) & (Job.attempts == 0) & (Job.deaths == 0)
-    waits = Job.leased_by.is_null() & Job.failed_at.is_null() & is_held(False)
+    waits = Job.leased_by.is_null() & Job.failed_at.is_null() & ~Job.held
     since = (Job.send_at > now) & (Job.send_at < now + RESEND_AFTER_S - ON_ITS_WAY_S)
     may_be = since & waits & its_first & Job.due_at.is_null()
     found: Any = Job.select(Job.queue).where(may_be).order_by(Job.send_at).limit(MOST).tuples()

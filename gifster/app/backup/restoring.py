@@ -54,7 +54,7 @@ CHANGES: list[tuple[str, Callable[[], list[object]]]] = [
     ("DELETE FROM worker", list),
     (
         "UPDATE outbox SET leased_by = NULL, thread = NULL, started_at = NULL, "
-        "send_at = COALESCE(due_at, ?) WHERE failed_at IS NULL",
+        "send_at = COALESCE(due_at, ?) WHERE failed_at IS NULL AND NOT held",
         lambda: [time.time()],
     ),
     ("DELETE FROM outbox_identity", list),
