@@ -12,11 +12,13 @@ and import the module of your actors first. Dramatiq's `StubBroker` does, too, f
 our options. `gifster.uploads.testing` has the same for the jobs of uploads.
 """
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import dramatiq
+from dramatiq.asyncio import get_event_loop_thread, set_event_loop_thread
 
 from gifster.jobs import outbox
 from gifster.jobs.groups import release
@@ -127,6 +129,29 @@ def inline_jobs() -> Iterator[None]:
         raise errors[0]
 
 
+class _Here:
+    """Stands in for the thread of an event loop, which Dramatiq's `AsyncIO` starts in a worker."""
+
+    @staticmethod
+    def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(coroutine)
+
+
+@contextmanager
+def _event_loop() -> Iterator[None]:
+    """A `with` block in which async actors run in this thread, with its database connection, unless
+    a worker of this process has an event loop."""
+    if get_event_loop_thread() is not None:
+        yield
+        return
+    here: Any = _Here()
+    set_event_loop_thread(here)
+    try:
+        yield
+    finally:
+        set_event_loop_thread(None)
+
+
 def _perform(job: Job) -> bool:
     """Run a job. Returns False if there is none: its savepoint was rolled back, or another job has
     dropped it."""
@@ -143,6 +168,7 @@ def _perform(job: Job) -> bool:
             "only, by jobs.connect() or dramatiq.set_broker(), before."
         )
         raise
-    actor.fn(*job.arguments)
+    with _event_loop():
+        actor.fn(*job.arguments)
     Job.delete().where(Job.id == job.id).execute()
     return True

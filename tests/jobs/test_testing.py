@@ -1,5 +1,6 @@
 """What the tests of an application use: `gifster.jobs.testing`, without a server or a worker."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -62,6 +63,26 @@ def test_an_actor_itself_may_be_named_for_a_job(database: peewee.Database):
     assert_enqueued(shrink, [7])
     run_jobs()
     assert done == [7, 8]
+
+
+def test_an_async_actor_runs_within_the_test(database: peewee.Database):
+    done: list[str] = []
+
+    @dramatiq.actor
+    async def fetch(name: str) -> None:
+        await asyncio.sleep(0)
+        if name == "ann":
+            jobs.enqueue(
+                fetch, "bob"
+            )  # on the connection of the test, as its database is in memory
+        done.append(name)
+
+    jobs.enqueue(fetch, "ann")
+    run_jobs()
+    with inline_jobs():
+        jobs.enqueue(fetch, "cleo")
+
+    assert done == ["ann", "bob", "cleo"]
 
 
 def test_jobs_of_a_savepoint_that_was_rolled_back_do_not_run(
