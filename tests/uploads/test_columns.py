@@ -8,7 +8,14 @@ import pytest
 
 from gifster.uploads import CacheField, HasUploads, mount_uploader, store_in_background
 from tests.combinations import on_one_platform
-from tests.uploads.framework import Application, AvatarUploader, Base, LogoUploader, fresh
+from tests.uploads.framework import (
+    Application,
+    AvatarUploader,
+    Base,
+    LogoUploader,
+    Person,
+    fresh,
+)
 from tests.uploads.records import BOTH, ONE, TWO, is_clean, width
 
 #: These tests do not depend on the database or the storage: one platform is enough.
@@ -73,6 +80,18 @@ def test_a_mounted_column_may_have_a_column_name(application: Application):
     application.work()
 
     assert fresh(named).avatar.stored.width == 90
+
+
+def test_the_json_of_a_column_can_be_searched(application: Application):
+    Person.create(avatar=ONE)
+    ready = Person.create(avatar=ONE)
+    application.work()
+    Person.create()
+
+    assert Person.select().where(Person.avatar.is_null(False)).count() == 2
+    assert Person.select().where(Person.avatar.cast("text").contains(f"/{ready.id}/")).count() == 1
+    with pytest.raises(TypeError, match=r'Person\.avatar has files.*cast\("text"\)\.contains'):
+        Person.select().where(Person.avatar.contains("gif")).count()
 
 
 def test_a_second_database_is_refused(application: Application, tmp_path: Path):

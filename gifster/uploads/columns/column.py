@@ -107,6 +107,12 @@ class UploadColumn(_Field, Generic[U]):
     def db_value(self, value: Any) -> str | None:
         if value is None or (self.many and value == []):
             return None
+        if isinstance(value, str):  # of a condition: `bulk` refuses those that would be written
+            named = f"{self.model.__name__}.{self.name}"
+            raise TypeError(
+                f"{named} has files, and cannot be compared with the text {value[:50]!r}: write "
+                f'{named}.is_null(), or {named}.cast("text").contains(...) for the JSON of its row'
+            )
         files = value if self.many else [value]
         if not isinstance(files, list) or not all(isinstance(file, StoredFile) for file in files):
             raise self.query_refused()
