@@ -83,7 +83,9 @@ def refuse_served_secrets(settings: "Settings") -> None:
 
 def open_to_others(settings: "Settings") -> list[Path]:
     """The files and folders that other users of this machine can read, and should not."""
-    folders, store = [VAR], settings.store
+    # A volume that a cluster has made is everybody's in its container; only what is in it is ours.
+    is_volume = VAR.is_mount() and VAR.stat().st_uid == 0 != os.geteuid()
+    folders, store = [] if is_volume else [VAR], settings.store
     if store.kind == "local" and store.permissions is None:
         folders.append(store.root)
     return [path for path in [*folders, *_private(settings)] if _is_open(path)]

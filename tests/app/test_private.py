@@ -24,6 +24,7 @@ from gifster.app.private import is_everybodys
 from gifster.app.settings import SettingsError
 from gifster.app.valkey import NoEmbeddedBroker, choose_url, embedded_url
 from gifster.cli.doctor import checks
+from tests.app.small_disks import mounted
 from tests.machine import BIN, alive, eventually
 from tests.stack import Stack
 
@@ -137,6 +138,23 @@ def test_the_doctor_lists_files_that_others_can_read(monkeypatch: pytest.MonkeyP
         with pytest.raises(RuntimeError, match=r"need /tmp, too .name a folder of Gifster's own"):
             dict(checks(settings.load()))["privacy"]()
         assert privacy() == "other users of this machine can read no file of Gifster's"
+
+
+def test_the_doctor_finds_no_fault_with_a_volume_that_kubernetes_has_made(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # Given an emptyDir as var/, in a folder that others can reach
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        monkeypatch.chdir(folder)
+        Path("var").mkdir()
+        with mounted(Path("var"), "size=1m,mode=2777"):
+            monkeypatch.setattr(os, "geteuid", lambda: 10001)
+            Path("var/store").mkdir()
+
+            # I expect it to look at what is in it
+            with pytest.raises(RuntimeError, match="can read var/store"):
+                dict(checks(settings.load()))["privacy"]()
 
 
 @pytest.mark.parametrize(
