@@ -55,7 +55,13 @@ def check(settings: Settings) -> None:
 
 
 def _check_restored() -> None:
-    if RESTORING.exists():
+    try:
+        is_restoring = RESTORING.exists()
+    except PermissionError as error:
+        raise NoInstallation(
+            f"{VAR.absolute()}: {error.strerror}: run this as the user that owns it"
+        ) from None
+    if is_restoring:
         raise NoInstallation(
             f"a restore has not finished here ({RESTORING.absolute()}): start gifster restore "
             "again, which goes on where it ended"

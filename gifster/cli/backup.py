@@ -191,7 +191,7 @@ def database_copy(source: str, target: str) -> None:
         try:
             TypeAdapter(DatabaseUrl).validate_python(url)
         except ValidationError as error:
-            raise Refused(f"{name}: {error.errors()[0]['msg']}") from None
+            raise Refused(f"{name}: {error.errors()[0]['ctx']['error']}") from None
     if source == target:
         raise click.UsageError("SOURCE and TARGET are the same: name two different databases")
     with _refusals():
