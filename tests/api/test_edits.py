@@ -165,9 +165,15 @@ def test_the_form_of_an_upload_edits(stack: Stack):
 def test_a_box_is_drawn_with_the_pointer_and_the_keyboard(
     open_page: Callable[..., Any], stack: Stack
 ):
+    # Given a page that has changed twice, as when its GIF became ready
     gif_id = stack.upload(images.gif((200, 100)), title="Drawn").json()["id"]
     stack.finished(gif_id)
     page = open_page(f"/gifs/{gif_id}")
+    for _ in range(2):
+        page.evaluate(
+            "import(document.querySelector('script[src$=\"/gifster.js\"]').src.replace("
+            "/gifster.js$/, 'cards.js')).then((cards) => cards.showPage())"
+        )
     page.get_by_text("Trim and crop").click()
     field = page.get_by_label("Crop (x, y, width, height in pixels)")
     stage = page.locator(".stage")

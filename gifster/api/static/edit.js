@@ -3,8 +3,8 @@
 
 const SHOWN = ["image/gif", "image/png", "image/jpeg", "image/webp", "image/avif"];
 
-// The page of a GIF gets new content when its state changes.
-new MutationObserver(enhanceAll).observe(document.getElementById("main"), { childList: true, subtree: true });
+// The page of a GIF gets a new main part when its state changes.
+new MutationObserver(enhanceAll).observe(document.body, { childList: true, subtree: true });
 enhanceAll();
 
 function enhanceAll() {
