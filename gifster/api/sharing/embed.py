@@ -11,6 +11,7 @@ import hashlib
 import falcon
 from falcon.asgi import Request, Response
 
+from gifster.api import schemas
 from gifster.api.context import Context
 from gifster.api.gifs import gifs_json
 from gifster.api.middleware import image_origins
@@ -41,11 +42,15 @@ class Embed:
         self._template = context.templates.get_template("embed.html")
 
     async def on_get(self, req: Request, resp: Response, gif_id: str) -> None:
-        def work() -> str:
-            gif = gifs_json([library.get_gif(gif_id)])[0]
-            return self._template.render(gif=gif, style=STYLE)
+        def work() -> schemas.Gif | None:
+            try:
+                return gifs_json([library.get_gif(gif_id)])[0]
+            except library.NotFound:
+                return None  # browsers show nothing of an error page that no site may frame
 
-        resp.text = await self.context.run(work)
+        gif = await self.context.run(work)
+        resp.status = falcon.HTTP_404 if gif is None else falcon.HTTP_200
+        resp.text = self._template.render(gif=gif, style=STYLE)
         resp.content_type = falcon.MEDIA_HTML
         resp.set_header("Cross-Origin-Resource-Policy", "cross-origin")
         resp.set_header("Content-Security-Policy", self._policy)

@@ -224,7 +224,11 @@ def test_only_the_embedded_page_may_be_framed(stack: Stack, moving: dict[str, An
     assert "default-src 'none'" in policy
     assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
     assert "<script" not in answer.text
-    for path in f"/gifs/{moving['id']}", "/", f"/embed/{'x' * 12}", "/login":
+    # Of a GIF that is gone, too: a browser would show that the library refuses to answer
+    gone = stack.client.get(f"/embed/{'x' * 12}")
+    assert (gone.status_code, gone.headers["content-security-policy"]) == (404, policy)
+    assert "There is no GIF here any more." in gone.text
+    for path in f"/gifs/{moving['id']}", "/", "/login":
         other = stack.client.get(path).headers["content-security-policy"]
         assert other.endswith("frame-ancestors 'none'")
 
