@@ -42,13 +42,12 @@ _TOLERANCE_STEP = 0.2
 #: A GIF that exceeds its budget after this part of its frames becomes less exact; one that does so
 #: earlier becomes rough.
 _LATE = 0.45
-#: A GIF that may not outgrow its original gets fewer colours until it fits, each time with this
-#: tolerance, for so much of the bytes that it may have. They grow about with this root of the
-#: colours.
-_FITTED = ((3, 0.93), (5, 0.9), (8, 0.9), (12, 0.9), (20, 0.9), (32, 0.9))
-_BYTES_ROOT = 2.5
-#: It has at least so many colours. If none of that suffices, this is tried in turn.
-_MIN_COLORS, _LAST = 12, [_Quality(0.45, 20, colors) for colors in (8, 6, 4, 2, 1)]
+#: A GIF that may not outgrow its original gets as many colours as fit: each time with a tolerance,
+#: and into a part of what it may have. Its bytes grow about with this root of the colours.
+_FITTED, _BYTES_ROOT = ((3, 0.93), (5, 0.9)), 2.5
+#: It gets at least so many. If that does not suffice, the others are tried in turn.
+_MIN_COLORS = 12
+_LAST = (_ROUGH, *(_Quality(0.45, 20, colors) for colors in (12, 8, 6, 4, 2, 1)))
 #: When so much of all that changes is written, in at least so many frames, a GIF is given up that
 #: would come to so many times the bytes that it may have.
 _SEEN, _MIN_SEEN, _TOO_MUCH = 1 / 4, 4, 1.2

@@ -4,7 +4,7 @@ Pillow gets some cases of "restore to previous" wrong, shows a background colour
 transparent, and copies the whole picture for each frame.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,7 +31,7 @@ def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
     whole = (0, 0, info.width, info.height)
     canvas, cleared = _Canvas((info.width, info.height)), None
     compares = info.width * info.height <= MAX_COMPARED_PIXELS
-    for number, (frame, indices) in enumerate(decoded(source)):
+    for number, (frame, indices) in enumerate(without_needless_disposal(decoded(source))):
         fills = frame.box == whole and not canvas.is_opaque
         drawn = _in_colors(frame, indices, may_be_opaque=fills)
         changed = whole if number == 0 else intersection(union(frame.box, cleared), whole)
@@ -84,6 +84,32 @@ def decoded(source: Path) -> Iterator[tuple[GifFrame, PIL.Image.Image]]:
     with source.open("rb") as structure, source.open("rb") as pixels:
         for number, frame in enumerate(GifBlocks(Reader(structure))):
             yield frame, _indices(frame, pixels, is_first=number == 0)
+
+
+def without_needless_disposal(
+    frames: Iterable[tuple[GifFrame, PIL.Image.Image]],
+) -> Iterator[tuple[GifFrame, PIL.Image.Image]]:
+    """The same frames, of which none is cleared or restored where the next one draws all pixels.
+
+    Many programs have every frame cleared. As that says nothing of what changes, all frames would
+    have to be drawn as a whole.
+    """
+    last: tuple[GifFrame, PIL.Image.Image] | None = None
+    for frame, indices in frames:
+        if last is not None:
+            before, its_indices = last
+            if before.disposal and _draws_over(frame, indices, before):
+                before = before._replace(disposal=0)
+            yield before, its_indices
+        last = frame, indices
+    if last is not None:
+        yield last
+
+
+def _draws_over(frame: GifFrame, indices: PIL.Image.Image, before: GifFrame) -> bool:
+    """Whether nothing can be seen any more of what became of the frame before."""
+    covers = union(frame.box, before.box) == frame.box and frame.disposal != RESTORED
+    return covers and (frame.transparent is None or not indices.histogram()[frame.transparent])
 
 
 def _indices(frame: GifFrame, file: BinaryIO, *, is_first: bool) -> PIL.Image.Image:

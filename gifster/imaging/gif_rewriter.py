@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from gifster.imaging import gif_local_colors
 from gifster.imaging.gif_blocks import GifBlocks
-from gifster.imaging.gif_frames import decoded
+from gifster.imaging.gif_frames import decoded, without_needless_disposal
 from gifster.imaging.gif_image import control, descriptor, header
 from gifster.imaging.gif_indices import TRANSPARENT, IndexedFrames
 from gifster.imaging.gif_writer import GifWriter
@@ -62,7 +62,8 @@ def _write(
             writer.add(change, delay_cs)
         writer.end()
     elif size[0] * size[1] <= _MAX_COMPARED_PIXELS:
-        gif_local_colors.write(file, size, plays, _global_palette(source), decoded(source))
+        frames = without_needless_disposal(decoded(source))
+        gif_local_colors.write(file, size, plays, _global_palette(source), frames)
     else:
         return False
     return True

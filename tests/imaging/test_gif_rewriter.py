@@ -165,6 +165,21 @@ def test_identical_frames_become_one(tmp_path: Path):
     assert shown(target) == shown(tmp_path / "source")
 
 
+def test_what_the_next_frame_draws_over_need_not_be_cleared(tmp_path: Path):
+    # Given two pictures of very many colours, each twice, and cleared after each
+    content = film(2, 256).replace(b"\xf9\x04\x04", b"\xf9\x04\x08")
+    second = content.rindex(b"\x21\xf9\x04")
+    first, last = content[13:second], content[second:-1]
+
+    target = rewritten(content[:13] + 2 * first + 2 * last + b";", tmp_path)
+
+    # I expect each picture to be stored once, but for the last one, which may be cleared
+    assert shown(target) == shown(tmp_path / "source")
+    assert target.stat().st_size < len(content) + len(last)
+    changed = [frame.changed for frame in frames(tmp_path / "source", probe(tmp_path / "source"))]
+    assert changed[1] == changed[3] == (0, 0, 0, 0) != changed[2]
+
+
 @pytest.mark.parametrize("count", [1, 4])
 def test_comments_and_what_follows_the_end_are_left_out(tmp_path: Path, count: int):
     # Given a GIF that cannot be made smaller, but for its comments
