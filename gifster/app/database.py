@@ -13,26 +13,13 @@ import peewee
 from playhouse.pool import PooledSqliteDatabase
 
 from gifster import __version__, jobs
-from gifster.app.faults import FileGone, is_database_error, sqlstate_of
+from gifster.app.faults import FileGone, is_database_error
 from gifster.app.settings.sections import sqlite_file
+from gifster.jobs.table_changes import TableInUse, change_tables
 
 #: How long a connection waits for another process's transaction to end (seconds).
 BUSY_TIMEOUT_S = 15
 MAX_CONNECTIONS = 64
-#: How long a migration waits for a table of PostgreSQL that others use, and how long it tries again
-#: (seconds).
-TABLE_WAIT_S, TABLE_PATIENCE_S = 2, 60
-#: PostgreSQL's codes of a table that others use: a lock timeout, and a deadlock.
-_IN_USE = {"55P03", "40P01"}
-#: The oldest session that uses a table. A role sees of others' sessions only the number.
-_OLDEST = """
-    SELECT a.application_name, a.client_addr, a.pid,
-        EXTRACT(EPOCH FROM now() - a.xact_start)::int
-    FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-    WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
-        AND l.relation IS NOT NULL AND l.granted
-    ORDER BY a.xact_start NULLS LAST LIMIT 1
-"""
 #: How large SQLite's write-ahead log stays (bytes). It starts over at 4 MB, unless somebody reads.
 WAL_BYTES = 64 * 2**20
 if TYPE_CHECKING:
@@ -45,6 +32,8 @@ BESIDE = ("-wal", "-journal")
 db = peewee.DatabaseProxy()
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+#: PostgreSQL's advisory lock for migrations: an arbitrary number of our own.
+_LOCK = 713705
 #: The table of the applied migrations.
 APPLIED = "schema_migration"
 
@@ -196,46 +185,10 @@ def _migrate(database: peewee.Database) -> list[str]:
         if isinstance(database, peewee.SqliteDatabase):
             with database.atomic("EXCLUSIVE"):
                 return _migrate_all(database)
-        return _migrate_beside_others(database)
-
-
-def _migrate_beside_others(database: peewee.Database) -> list[str]:
-    """Migrate PostgreSQL. A table that somebody reads, such as a backup, cannot be changed, and
-    whoever asks for it after us waits behind us: so wait for a moment only, and try again."""
-    give_up: float | None = None
-    while True:
         try:
-            with database.atomic():
-                # An arbitrary number of our own, held until the transaction ends.
-                database.execute_sql("SET LOCAL statement_timeout = 0")
-                database.execute_sql("SELECT pg_advisory_xact_lock(713705)")
-                database.execute_sql(f"SET LOCAL lock_timeout = '{TABLE_WAIT_S}s'")
-                return _migrate_all(database)
-        except peewee.PeeweeException as error:
-            if sqlstate_of(error) not in _IN_USE:
-                raise
-            # The migrations before may have taken long.
-            give_up = give_up or time.monotonic() + TABLE_PATIENCE_S
-            if time.monotonic() > give_up:
-                raise DatabaseUnavailable(_who_uses_it(database)) from error
-        time.sleep(TABLE_WAIT_S)
-
-
-def _who_uses_it(database: peewee.Database) -> str:
-    """What a migration says that waited in vain."""
-    who = ""
-    if oldest := database.execute_sql(_OLDEST).fetchone():
-        name, address, pid, seconds = oldest
-        who = f": probably process {pid} of the server"
-        if seconds is not None:
-            who += (
-                f" ({name or 'without a name'}, at {address or 'its own machine'}), whose "
-                f"transaction began {seconds} s ago"
-            )
-    return (
-        f"another session uses a table that a migration changes{who}. Nothing was changed: wait "
-        "until it ends, as a backup does, and start gifster migrate again"
-    )
+            return change_tables(database, _LOCK, lambda: _migrate_all(database))
+        except TableInUse as error:
+            raise DatabaseUnavailable(str(error)) from error
 
 
 def _migrate_all(database: peewee.Database) -> list[str]:

@@ -7,11 +7,12 @@ the chain of errors for the first one with a meaning.
 """
 
 import sqlite3
-from collections.abc import Iterator
 from enum import StrEnum
 
 import peewee
 from playhouse.pool import MaxConnectionsExceeded
+
+from gifster.jobs.database_errors import chain, sqlstate
 
 
 class Fault(StrEnum):
@@ -98,28 +99,7 @@ def fault_of(error: BaseException) -> Fault | None:
     the application can cause."""
     if not is_database_error(error):
         return None
-    return next(filter(None, map(_fault, _chain(error))), None)
-
-
-def sqlstate_of(error: BaseException) -> str | None:
-    """The code that PostgreSQL gave an error; None without one."""
-    codes = (_sqlstate(each) for each in _chain(error))
-    return next(filter(None, codes), None)
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    code: str | None = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    return code
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, and the errors from which or after which it was raised."""
-    seen: set[int] = set()
-    following: BaseException | None = error
-    while following is not None and id(following) not in seen:
-        seen.add(id(following))
-        yield following
-        following = following.__cause__ or following.__context__
+    return next(filter(None, map(_fault, chain(error))), None)
 
 
 def _fault(error: BaseException) -> Fault | None:
@@ -133,7 +113,7 @@ def _fault(error: BaseException) -> Fault | None:
         return _SQLITE.get(code & 0xFF)
     if not (hasattr(error, "sqlstate") or hasattr(error, "pgcode")):
         return None
-    code = _sqlstate(error)
+    code = sqlstate(error)
     if code is None:
         # The drivers raise these themselves, without a connection or after it was lost.
         lost = type(error).__name__ in ("OperationalError", "InterfaceError", "ConnectionTimeout")

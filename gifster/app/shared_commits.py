@@ -16,8 +16,9 @@ import peewee
 from playhouse.pool import MaxConnectionsExceeded
 
 from gifster.app.database import db
-from gifster.app.faults import StandbyAway, sqlstate_of
+from gifster.app.faults import StandbyAway
 from gifster.jobs import Job
+from gifster.jobs.database_errors import sqlstate_of
 from gifster.jobs.transactions import Transaction
 
 #: How long a shared transaction waits for others' locks on PostgreSQL (ms). It is less than the

@@ -4,6 +4,8 @@ Peewee wraps the errors of its drivers, but not those of reading rows: `psycopg`
 their own there.
 """
 
+from collections.abc import Iterator
+
 import peewee
 from playhouse.pool import MaxConnectionsExceeded
 
@@ -16,3 +18,25 @@ def is_database_error(error: BaseException) -> bool:
     if isinstance(error, peewee.PeeweeException | MaxConnectionsExceeded):
         return True
     return any(kind.__name__ in _NAMES for kind in type(error).__mro__)
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """The code that PostgreSQL gave an error, or one before it; None without one."""
+    return next(filter(None, map(sqlstate, chain(error))), None)
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The code that PostgreSQL gave an error; None if it gave none, or a driver's error is wrapped
+    in this one."""
+    code: str | None = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return code
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, and the errors from which or after which it was raised."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__ or following.__context__

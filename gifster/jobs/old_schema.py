@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import peewee
 
+from gifster.jobs.database_errors import sqlstate_of
 from gifster.jobs.transactions import real_database
 
 P = ParamSpec("P")
@@ -72,9 +73,8 @@ def needs(*models: type[peewee.Model]) -> Callable[[Callable[P, R]], Callable[P,
 def _is_unknown_name(error: peewee.PeeweeException) -> bool:
     """Whether the database does not know a table or a column. A database that is away or locked is
     not asked a second time."""
-    cause = getattr(error, "orig", None)  # psycopg, psycopg2; SQLite has only the message
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    return state in _UNKNOWN or any(text in str(error) for text in _UNKNOWN_IN_SQLITE)
+    # SQLite has only the message.
+    return sqlstate_of(error) in _UNKNOWN or any(t in str(error) for t in _UNKNOWN_IN_SQLITE)
 
 
 def what_lacks(models: Sequence[type[peewee.Model]]) -> str | None:

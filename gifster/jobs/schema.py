@@ -22,7 +22,8 @@ from gifster.jobs.identity import OutboxIdentity
 from gifster.jobs.outbox import Job
 from gifster.jobs.recurring import RecurringJob
 from gifster.jobs.stats import ActorStats
-from gifster.jobs.transactions import real_database, schema_transaction
+from gifster.jobs.table_changes import change_tables
+from gifster.jobs.transactions import SCHEMA_LOCK, real_database, schema_transaction
 from gifster.jobs.watched import ClockSpan
 
 logger = logging.getLogger("gifster.jobs")
@@ -110,7 +111,9 @@ def migrate(database: peewee.Database | peewee.DatabaseProxy) -> list[str]:
     """Bring the library's tables in a database up to date. Call it at each start or deployment, or
     in a migration of yours; it adds only what is missing. Several processes may call it at once.
 
-    Works on SQLite and PostgreSQL. Within your transaction it is part of that.
+    Works on SQLite and PostgreSQL. Within your transaction it is part of that. Otherwise it waits
+    on PostgreSQL for at most a minute for sessions that use the tables, and nobody waits behind it
+    for more than two seconds.
 
     Returns:
       the names of the migrations that were applied; none if the tables were up to date.
@@ -120,12 +123,18 @@ def migrate(database: peewee.Database | peewee.DatabaseProxy) -> list[str]:
       peewee.PeeweeException
     """
     real = real_database(database)
-    with schema_transaction(real):
-        lacking = _lacking(real)
-        for migration, statements in lacking.items():
-            for statement in statements:
-                real.execute_sql(statement.for_database(sqlite=_is_sqlite(real)))
-            logger.info("migrated %s", migration)
+    if _is_sqlite(real) or real.in_transaction():
+        with schema_transaction(real):
+            return _migrate(real)
+    return change_tables(real, SCHEMA_LOCK, lambda: _migrate(real))
+
+
+def _migrate(database: peewee.Database) -> list[str]:
+    lacking = _lacking(database)
+    for migration, statements in lacking.items():
+        for statement in statements:
+            database.execute_sql(statement.for_database(sqlite=_is_sqlite(database)))
+        logger.info("migrated %s", migration)
     return list(lacking)
 
 

@@ -10,7 +10,7 @@ import peewee
 logger = logging.getLogger("gifster.jobs")
 
 #: PostgreSQL's advisory lock for changes of our tables: an arbitrary number of our own.
-_SCHEMA_LOCK = 713706
+SCHEMA_LOCK = 713706
 #: The name of our savepoints. Of several with one name, SQL means the innermost, which is always
 #: the one that ends next. With a name of its own, as Peewee's have, each would be another statement
 #: to prepare, and would drop one from the driver's cache that runs again.
@@ -71,7 +71,7 @@ def schema_transaction(database: peewee.Database) -> Iterator[None]:
     """A transaction that is going to change our tables. Only one process at a time is in one."""
     with transaction(database):
         if isinstance(database, peewee.PostgresqlDatabase):
-            database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+            database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
         yield
 
 

@@ -13,6 +13,7 @@ import pytest
 from gifster.app import database, postgresql
 from gifster.app.database import db
 from gifster.app.faults import Fault, fault_of
+from gifster.jobs import table_changes
 from tests.conftest import new_postgresql
 
 
@@ -77,8 +78,8 @@ def test_a_migration_waits_for_others_and_says_who_they_are(
         return []
 
     monkeypatch.setattr(database, "_migrate_all", migrates)
-    monkeypatch.setattr(database, "TABLE_WAIT_S", 0.05)
-    monkeypatch.setattr(database, "TABLE_PATIENCE_S", 0.2)
+    monkeypatch.setattr(table_changes, "TABLE_WAIT_S", 0.05)
+    monkeypatch.setattr(table_changes, "TABLE_PATIENCE_S", 0.2)
     with psycopg.connect(_url(pool), application_name="somebody") as other:
         other.execute("SELECT * FROM read_by_somebody")
         pid = other.info.backend_pid
@@ -89,11 +90,11 @@ def test_a_migration_waits_for_others_and_says_who_they_are(
         assert len(tries) > 1
         with pool.atomic():
             pool.execute_sql("SET LOCAL ROLE pg_signal_backend")
-            said = database._who_uses_it(pool)
+            said = table_changes._who_uses_it(pool)
         assert f"probably process {pid} of the server. Nothing" in said
 
     # And nobody if nobody uses a table by then
-    assert "a migration changes. Nothing" in database._who_uses_it(pool)
+    assert "a migration changes. Nothing" in table_changes._who_uses_it(pool)
 
     # And an error that no waiting ends, to end it at once
     def is_cancelled(_: peewee.Database) -> list[str]:

@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import peewee
 import pytest
 from playhouse.migrations import Runner
 
 from gifster import jobs
-from gifster.jobs import schema
+from gifster.jobs import schema, table_changes
 from tests import databases
 from tests.jobs.earlier_tables import DATA, EARLIER, drop_all, kind_of, make_as_of, run_sql
 
@@ -108,6 +109,32 @@ def test_processes_that_migrate_at_the_same_time_do_it_once(database_url: str):
 
     assert sorted(filter(None, applied)) == [NAMES]
     one.close_all()
+
+
+def test_nobody_waits_long_behind_a_migration(database: Any, monkeypatch: pytest.MonkeyPatch):
+    if kind_of(database) == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    monkeypatch.setattr(table_changes, "TABLE_WAIT_S", 0.05)
+    monkeypatch.setattr(table_changes, "TABLE_PATIENCE_S", 0.2)
+    make_as_of(database, EARLIER[-2])
+    beside = peewee.PostgresqlDatabase(None)
+    beside.init(database.database, **database.connect_params)
+
+    # Given a session that reads the outbox, as a backup does, I expect a migration to give up
+    with beside.connection_context(), beside.atomic():
+        beside.execute_sql("SELECT * FROM outbox")
+        with pytest.raises(peewee.OperationalError, match="another session uses a table"):
+            jobs.migrate(database)
+    assert jobs.pending_migrations(database) == NAMES[-2:]
+
+    # and to go on when that has ended meanwhile
+    monkeypatch.setattr(table_changes, "TABLE_PATIENCE_S", 60)
+    beside.connect()
+    beside.begin()
+    beside.execute_sql("LOCK TABLE outbox")
+    monkeypatch.setattr(table_changes.time, "sleep", lambda _: beside.rollback())
+    assert jobs.migrate(database) == NAMES[-2:]
+    beside.close()
 
 
 def test_a_transaction_that_is_rolled_back_takes_the_migrations_along(database: Any):
