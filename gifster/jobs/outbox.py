@@ -155,6 +155,8 @@ class Job(peewee.Model):
             actor_name=self.actor,
             args=tuple(self.arguments),
             kwargs={},
+            # The job's age, for `max_age`, not the message's: the relay may send it hours later.
+            message_timestamp=round((self.due_at or self.created_at) * 1000),
             options={
                 "outbox_id": self.id,
                 "outbox_created_at": self.created_at,
@@ -267,7 +269,8 @@ def enqueue(  # noqa: PLR0913 options, each with a default
       NotBound: `Job` is bound to no database.
       OldSchema: the outbox is missing or of an earlier release; says what to do.
     """
-    now, due_at = clock.now(Job._meta.database), _moment(at, in_s)
+    now = clock.now(Job._meta.database)
+    due_at = _moment(at, in_s, now)
     later = due_at is not None and due_at > now
     unique = None if unique is None else _key(unique)
     name, own = name_of(actor), getattr(actor, "queue_name", "default")
@@ -392,12 +395,12 @@ def most_of_group() -> int:
     return int(getattr(dramatiq.broker.global_broker, "max_per_group", None) or MAX_PER_GROUP)
 
 
-def _moment(at: datetime | float | None, in_s: float | None) -> float | None:
+def _moment(at: datetime | float | None, in_s: float | None, now: float) -> float | None:
     """Seconds since the epoch; None for now."""
     if at is not None and in_s is not None:
         raise ValueError(f"at={at!r} and in_s={in_s!r}: give one of them")
     if in_s is not None:
-        return clock.now(Job._meta.database) + in_s
+        return now + in_s
     if not isinstance(at, datetime):
         return at
     if at.tzinfo is None:

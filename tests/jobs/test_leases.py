@@ -290,6 +290,18 @@ def test_a_running_job_is_not_begun_again_in_the_same_process(
     assert not leases.take(job.id)
 
 
+def test_the_age_of_a_job_counts_from_when_it_may_run(outbox: Outbox):
+    # Given jobs that waited in the outbox, one of them for its moment
+    at_once, later = (jobs.enqueue("send_welcome_email", "ann", in_s=s) for s in (0, 3600))
+    assert at_once
+    assert later
+    Job.update(created_at=Job.created_at - 7200).execute()
+
+    # When the relay makes their messages, I expect Dramatiq's `max_age` to see how old they are
+    ages = [now(job).message().message_timestamp / 1000 - jobs.now() for job in (at_once, later)]
+    assert ages == pytest.approx([-7200, 3600], abs=60)
+
+
 def test_a_job_that_another_middleware_skips_is_given_up(outbox: Outbox):
     # Given a job that is too old for Dramatiq's AgeLimit
     began = []
