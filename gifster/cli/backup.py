@@ -14,6 +14,7 @@ from gifster.cli.root import (
     cli,
     open_database,
     path,
+    reason_of,
     refused_by_the_database,
     say,
     settings_here,
@@ -43,7 +44,7 @@ def backup(folder: Path, keep: int | None) -> None:
     from gifster.app.database import db
 
     settings = settings_here()
-    with _refusals(), open_database(settings):
+    with _refusals(f"there is no new backup in {folder}"), open_database(settings):
         _refuse_within(folder, settings)
         repository = open_repository(folder, new=True)
         with repository.locked():
@@ -133,7 +134,7 @@ def restore(folder: Path, name: str | None, skip_damaged: bool) -> None:
     from gifster.app.private import refuse_served_secrets
 
     settings = settings_here()
-    with _refusals():
+    with _refusals("the restore has not finished"):
         refuse_served_secrets(settings)
         repository = open_repository(folder)
         chosen = repository.backup(name)
@@ -212,8 +213,12 @@ def _refuse_within(folder: Path, settings: "Settings") -> None:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """What can go wrong becomes `Refused`, which says it in a line."""
+def _refusals(so: str = "") -> Iterator[None]:
+    """What can go wrong becomes `Refused`, which says it in a line.
+
+    Parameters:
+      so: what it means, for errors of the system: a full disk says no more than that it is full.
+    """
     import sqlite3
 
     from gifster.app.backup import BackupError
@@ -225,6 +230,10 @@ def _refusals() -> Iterator[None]:
             yield
     except (BackupError, DatabaseUnavailable, StorageUnavailable, sqlite3.Error) as error:
         raise Refused(str(error)) from None
+    except OSError as error:
+        if not so or isinstance(error, BrokenPipeError):
+            raise
+        raise Refused(f"{so}: {reason_of(error)}") from None
 
 
 @contextmanager

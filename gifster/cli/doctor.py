@@ -68,10 +68,10 @@ def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
         ("privacy", lambda: _privacy(settings)),
         ("mail", lambda: _mail(settings)),
         *([("oidc", lambda: _oidc(settings))] if settings.oidc.issuer else []),
-        ("clock", lambda: _with_tables(_clock)),
-        ("workers", lambda: _with_tables(lambda: _workers(settings))),
-        ("scheduler", lambda: _with_tables(_scheduler)),
-        ("accounts", lambda: _with_tables(_accounts)),
+        ("clock", lambda: _with_tables(settings, _clock)),
+        ("workers", lambda: _with_tables(settings, lambda: _workers(settings))),
+        ("scheduler", lambda: _with_tables(settings, _scheduler)),
+        ("accounts", lambda: _with_tables(settings, _accounts)),
     ]
 
 
@@ -223,17 +223,21 @@ def _workers(settings: Settings) -> str:
     return "; ".join(said) if is_whole else Warned("; ".join(said))
 
 
-def _with_tables(check: Callable[[], str]) -> str:
+def _with_tables(settings: Settings, check: Callable[[], str]) -> str:
     """A check that needs the database's tables. Without them, the database's line says why."""
+    unknown = "not known, without the database"
     try:
+        installation.check(settings)  # or SQLite would make a file that is missing
         if database.pending_migrations():
-            return "not known, without the database"
+            return unknown
         with db.connection_context():
             return check()
+    except (installation.NoInstallation, database.NewerDatabase):
+        return unknown
     except Exception as error:
         if not is_database_error(error):
             raise
-        return "not known, without the database"
+        return unknown
 
 
 def _scheduler() -> str:

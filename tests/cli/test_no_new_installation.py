@@ -103,6 +103,20 @@ def test_a_folder_with_settings_is_meant(folder: Path):
     assert "applied 0001" in run(["migrate"]).output
 
 
+def test_the_doctor_makes_no_database(folder: Path):
+    # Given settings, and then a restore that has not finished: it would take a database for its own
+    (folder / "settings.toml").touch()
+    for restoring in (False, True):
+        if restoring:
+            (folder / "var" / "restoring.json").touch()
+
+        examined = CliRunner().invoke(cli, ["doctor"])
+
+        assert examined.exit_code == 1
+        assert "not known, without the database" in examined.output
+        assert not list(folder.glob("var/gifster.db*"))
+
+
 def test_an_absolute_path_is_meant(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GIFSTER_DATABASE__URL", f"sqlite:///{tmp_path}/data/gifster.db")
 

@@ -1,8 +1,9 @@
 """A database that gets all rows: it must be empty. A SQLite file appears once it is complete."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import peewee
@@ -21,12 +22,24 @@ def why_not_empty(url: str) -> str:
     """What a database has already; empty if it has nothing to lose."""
     if url.startswith("sqlite"):
         file = sqlite_file(url).absolute()
-        return f"there is a database in {file} already" if file.exists() else ""
+        is_there = file.exists() and not _is_blank(file)
+        return f"there is a database in {file} already" if is_there else ""
     with opened(url) as database:
         tables = database.get_tables()
         if tables and databases.APPLIED not in tables:
             return f"the database has a table {tables[0]!r}, which is not Gifster's"
         return _why_not_empty(database, tables)
+
+
+def _is_blank(file: Path) -> bool:
+    """Whether a SQLite file has no tables: somebody has opened a database that was not there."""
+    if not file.stat().st_size:
+        return True
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as found:
+            return not found.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.Error:
+        return False
 
 
 def _why_not_empty(database: peewee.Database, tables: list[str]) -> str:
@@ -46,7 +59,9 @@ def refuse_full(url: str) -> None:
     """
     _refuse(why_not_empty(url))
     if url.startswith("sqlite"):
-        databases.refuse_changes_left(sqlite_file(url))
+        file = sqlite_file(url)
+        if not file.exists() or not file.stat().st_size:
+            databases.refuse_changes_left(file)
 
 
 def _refuse(reason: str) -> None:
@@ -97,6 +112,8 @@ def new_file(path: Path) -> Iterator[Path]:
     try:
         yield part
         sync(part)
+        if path.exists() and _is_blank(path.absolute()):
+            remove_file(path)
         databases.refuse_changes_left(path)
         os.link(part, path)
         sync(path.parent)

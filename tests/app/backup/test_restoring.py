@@ -191,9 +191,16 @@ def test_an_interrupted_restore_goes_on(
     ):
         restoring.restore(repository, backup, there)
 
-    # And the same command to go on, without the file that is there
+    # And the same command to go on, without the file that is there; also if some command has opened
+    # a database that was not there, and so has made an empty one
+    assert there.database.file is not None
+    with closing(sqlite3.connect(there.database.file)) as opened:
+        opened.execute("PRAGMA journal_mode = wal")
+    assert there.database.file.stat().st_size > 0
     restoring.restore(repository, backup, there)
     installation.check(there)
+    with db.connection_context():
+        assert Gif.select().count() == 3
     assert sorted(filter(None, uploaded)) == sorted(kept.key for kept in listed(backup.files))
 
     # And one that was killed at its very end to be finished by the next
