@@ -16,6 +16,7 @@ from gifster.app.models import Gif, KeptUpload, User, moment_before
 from gifster.jobs import transaction
 from gifster.uploads import CachedFile, StorageUnavailable
 from gifster.uploads.config import storage
+from gifster.uploads.sweep.reading import any_text, streamed
 
 logger = logging.getLogger("gifster.app.kept_uploads")
 
@@ -62,12 +63,14 @@ def forget_expired() -> int:
     late = KeptUpload.kept_at < moment_before(MOST_AGE)
     forgotten, expired = 0, list(KeptUpload.select().where(late))
     tmp: Any = Gif.image_tmp
-    waiting = Gif.select(tmp).where(tmp.is_null(False)) if expired else []
-    in_use = {gif.image_tmp.key for gif in waiting if gif.image_tmp}
+    # As texts: also a row that cannot be read may name a file.
+    query = Gif.select(tmp).where(tmp.is_null(False))
+    with any_text(db.obj):
+        waiting = [text for (text,) in streamed(db, *query.sql())] if expired else []
     for kept in expired:
         if KeptUpload.delete().where(KeptUpload.key == kept.key).execute():
             forgotten += 1
-            if kept.key in in_use:
+            if any(kept.key in text for text in waiting):
                 continue
             try:
                 storage(kept.storage).delete(kept.key)

@@ -8,10 +8,10 @@ from pathlib import Path
 import dramatiq
 import pytest
 
-from gifster.app import file_checks, retention, trash
+from gifster.app import file_checks, kept_uploads, retention, trash
 from gifster.app.accounts import leaving
 from gifster.app.database import db
-from gifster.app.models import Gif, User, now
+from gifster.app.models import Gif, KeptUpload, User, now
 from gifster.app.search import upkeep
 from gifster.app.search.tables import SearchEntry, SearchFill
 from gifster.app.settings import Settings
@@ -21,7 +21,7 @@ from gifster.app.transfer.sources import find
 from gifster.uploads import actors, recreate_all
 from gifster.uploads.testing import run_jobs, without_processing
 from tests import images
-from tests.app.gifs import added
+from tests.app.gifs import added, cached
 from tests.app.people import person
 
 
@@ -41,9 +41,9 @@ def damaged(booted: Settings) -> tuple[Gif, list[Gif]]:
     return gifs[1], [gifs[0], gifs[2]]
 
 
-def damage(column: str, gif: Gif) -> None:
+def damage(column: str, gif: Gif, text: str = '{"key": "gi') -> None:
     mark = db.obj.param
-    db.execute_sql(f'UPDATE gif SET "{column}" = {mark} WHERE id = {mark}', ('{"key": "gi', gif.id))
+    db.execute_sql(f'UPDATE gif SET "{column}" = {mark} WHERE id = {mark}', (text, gif.id))
 
 
 def names_it(caplog: pytest.LogCaptureFixture, gif: Gif) -> bool:
@@ -94,6 +94,21 @@ def test_the_trash_and_failed_uploads_are_emptied(
     assert names_it(caplog, bad)
     assert names_it(caplog, failed)
     assert {gif_id for (gif_id,) in Gif.select(Gif.id).tuples()} == {bad.id, failed.id}
+
+
+def test_files_of_forms_expire_but_for_one_that_it_names(damaged: tuple[Gif, list[Gif]]):
+    # Given a row that waits for a file, and is damaged behind its key; and two files of forms, of
+    # which one is that file
+    waiting, other = added(images.gif(), title="w"), cached(images.gif())
+    text = db.execute_sql(f"SELECT image_tmp FROM gif WHERE id = {db.obj.param}", (waiting.id,))
+    damage("image_tmp", waiting, text.fetchone()[0][:-9])
+    for file in (waiting.image.cached, other):
+        KeptUpload.create(key=file.key, storage=file.storage, bytes=1)
+    KeptUpload.update(kept_at=now().replace(year=2001)).execute()
+
+    assert kept_uploads.forget_expired() == 2
+    assert waiting.image.cached.exists()
+    assert not other.exists()
 
 
 def test_an_account_is_removed_but_for_it(damaged: tuple[Gif, list[Gif]]):

@@ -143,11 +143,16 @@ def forget_expired() -> int:
     how many were deleted."""
     given_up = Export.finished_at.is_null() & (Export.created_at <= moment_before(GIVEN_UP))
     old = list(Export.select().where((Export.expires_at <= now()) | given_up))
+    forgotten = 0
     for export in old:
-        forget(export)
+        try:
+            forget(export)
+            forgotten += 1
+        except (OSError, StorageUnavailable) as error:  # the next time; the others need not wait
+            logger.warning("left in the cache export=%s reason=%r", export.id, str(error))
     _forget_parts()
     _forget_half_written()
-    return len(old)
+    return forgotten
 
 
 def _forget_half_written() -> None:
