@@ -17,6 +17,8 @@ from gifster.uploads.storage.base import Listing, Storage, is_of_one_file
 from gifster.uploads.storage.temporaries import temporary_file
 
 PIECE_BYTES = 1024 * 1024
+#: So many files are given to the threads at a time.
+BATCH = 1000
 
 
 class CopyDiffers(Exception):
@@ -62,11 +64,14 @@ def copy_all(
     journal.parent.mkdir(parents=True, exist_ok=True)
     with journal.open("a", encoding="utf-8") as done, ThreadPoolExecutor(threads) as pool:
         try:
-            for copied in pool.map(lambda key: copy_one(source, target, key), keys):
-                if copied.outcome in {"copied", "there"}:
-                    done.write(f"{copied.key}\n")
-                    done.flush()
-                yield copied
+            # A pool takes all that it is given at once, and a library has millions of files.
+            for at in range(0, len(keys), BATCH):
+                batch = keys[at : at + BATCH]
+                for copied in pool.map(lambda key: copy_one(source, target, key), batch):
+                    if copied.outcome in {"copied", "there"}:
+                        done.write(f"{copied.key}\n")
+                        done.flush()
+                    yield copied
         finally:
             pool.shutdown(cancel_futures=True)
 
