@@ -139,7 +139,7 @@ def test_the_example_of_env_names_each_variable_of_compose():
 def test_the_settings_of_kubernetes_are_settings():
     data = of_kind("ConfigMap")["gifster"]["data"]
     comment = (DEPLOY / "kubernetes" / "settings.yaml").read_text()
-    secrets = dict(re.findall(r"--from-literal=(GIFSTER_\w+)=\"?(\S+)", comment))
+    secrets = dict(re.findall(r"--from-literal=(GIFSTER_\w+)=(\".*?\"|\S+)", comment))
     assert len(secrets) == 5
 
     loaded = load(ROOT / "settings.toml", data | secrets)
