@@ -21,20 +21,21 @@ REPEATED = ("q", "searchfilter", "contentfilter", "media_filter", "ar_range", "l
 LONGEST = 4 * (MAX_QUERY + len(REPEATED) * MOST)
 
 
-def write(offset: int, values: Mapping[str, str]) -> str:
+def write(offset: int, top: int, values: Mapping[str, str]) -> str:
     """The position of the result with that number, the first being 0.
 
     Parameters:
+      top: of what was found (`search.Found`), so that no page shows again what an earlier one did.
       values: the parameters of the request, which the next page repeats.
     """
     kept = {name: values[name][: 2 * MAX_QUERY] for name in REPEATED if values.get(name)}
-    text = json.dumps([offset, kept], ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps([offset, top, kept], ensure_ascii=False, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode(errors="ignore")).decode().rstrip("=")
 
 
-def read(asked: Asked) -> tuple[int, Asked]:
-    """The offset that `pos` stands for, and the parameters. Those of the request go before those of
-    the position.
+def read(asked: Asked) -> tuple[int, int, Asked]:
+    """The offset that `pos` stands for, the top, and the parameters. Those of the request go before
+    those of the position.
 
     An absent, empty or zero `pos` is the beginning; any other number is an offset.
 
@@ -43,22 +44,22 @@ def read(asked: Asked) -> tuple[int, Asked]:
     """
     text = asked.raw("pos")
     if not text:
-        return 0, asked
+        return 0, 0, asked
     if text.isascii() and text.isdigit() and len(text) <= len(str(MOST_OFFSET)):
-        return _checked(int(text)), asked
+        return _checked(int(text)), 0, asked
     try:
         if len(text) > LONGEST or not text.isascii():
             raise ValueError(text)  # noqa: TRY301 said once for all
         padded = text + "=" * (-len(text) % 4)
-        offset, kept = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        offset, top, kept = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         kept = {str(name): value for name, value in dict(kept).items() if isinstance(value, str)}
-        if type(offset) is not int:
-            raise TypeError(offset)  # noqa: TRY301
+        if (type(offset), type(top)) != (int, int) or top < 0:
+            raise TypeError(offset, top)  # noqa: TRY301
     except (ValueError, TypeError, RecursionError, binascii.Error):
         raise _invalid() from None
     sent = {name: value for name, value in asked.values.items() if value.strip()}
     values = {name: kept[name] for name in REPEATED if name in kept} | sent
-    return _checked(offset), replace(asked, values=values)
+    return _checked(offset), top, replace(asked, values=values)
 
 
 def _checked(offset: int) -> int:

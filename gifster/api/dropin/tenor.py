@@ -70,14 +70,14 @@ class Endpoint:
 
 def search(asked: Asked, addresses: Addresses) -> Json:
     """GIFs that words find."""
-    offset, asked = positions.read(asked)
+    offset, top, asked = positions.read(asked)
     q = asked.words("q", "tag")  # tenorjs searches for a category by `tag`
     if not q:
         raise Problem(400, "q_missing", "q is missing: say what to search for.")
     only, locale = _filter(asked), asked.locale("locale")
 
     def find(offset: int, limit: int) -> Found:
-        return gifs.find(q, only, offset=offset, limit=limit, locale=locale)
+        return gifs.find(q, only, offset=offset, limit=limit, locale=locale, top=top)
 
     limit = asked.number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
     if asked.choice("random", ("true", "1")):
@@ -90,9 +90,9 @@ def search(asked: Asked, addresses: Addresses) -> Json:
 
 def featured(asked: Asked, addresses: Addresses) -> Json:
     """GIFs that are used most now. Ghost sends a `q`, which means nothing here."""
-    offset, asked = positions.read(asked)
+    offset, top, asked = positions.read(asked)
     limit = asked.number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
-    found = gifs.trending(_filter(asked), offset=offset, limit=limit)
+    found = gifs.trending(_filter(asked), offset=offset, limit=limit, top=top)
     return _page(found, offset + limit, {**asked.values, "q": ""}, asked, addresses) | _locale(
         asked
     )
@@ -193,7 +193,7 @@ def _page(
     return {
         "results": _results(found.gifs, asked, addresses),
         # Always a text: Zulip and Stoat refuse a page without it.
-        "next": positions.write(following, values) if more else "",
+        "next": positions.write(following, found.top, values) if more else "",
     }
 
 

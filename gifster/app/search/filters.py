@@ -43,8 +43,10 @@ class Found:
       gifs: those of the page.
       total: how many there are; above some hundreds it is estimated.
       more: whether there is another page.
+      top: passed on for the other pages, it has them leave out what has come since.
     """
 
     gifs: list[Gif]
     total: int
     more: bool
+    top: int = 0

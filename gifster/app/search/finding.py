@@ -36,6 +36,7 @@ def find(  # noqa: PLR0913 each narrows the search
     offset: int = 0,
     limit: int = 30,
     locale: str = "",
+    top: int = 0,
 ) -> Found:
     """The GIFs that a search finds.
 
@@ -45,11 +46,12 @@ def find(  # noqa: PLR0913 each narrows the search
       offset: how many to leave out, up to `MOST_OFFSET`.
       limit: how many at most.
       locale: of the words, such as `de_CH`; empty if it is not known.
+      top: that of the first page (`Found`); 0 for the first page itself.
     """
     groups = meant(q, locale)
     if q.strip() and not groups:
         return Found([], 0, False)
-    return _found(Search(groups, filter, sort), offset, limit)
+    return _found(Search(groups, filter, sort), offset, limit, top)
 
 
 def page(  # noqa: PLR0913 each narrows the search
@@ -108,11 +110,12 @@ def read_cursor(cursor: str) -> Place:
     return Place(words, *map(int, numbers))
 
 
-def _found(search: Search, offset: int, limit: int) -> Found:
-    offset, top = min(offset, MOST_OFFSET), candidates.newest_id() + 1
+def _found(search: Search, offset: int, limit: int, top: int = 0) -> Found:
+    offset, newest = min(offset, MOST_OFFSET), candidates.newest_id() + 1
+    top = min(top or newest, newest)
     found, following = walk(search, Place(top=top), offset + limit)
     more = following is not None and bool(walk(search, following, 1)[0])
-    return Found(gifs_of(found[offset:]), max(_total(search, top), len(found)), more)
+    return Found(gifs_of(found[offset:]), max(_total(search, top), len(found)), more, top)
 
 
 def _total(search: Search, top: int) -> int:
@@ -123,9 +126,9 @@ def _total(search: Search, top: int) -> int:
     return total
 
 
-def trending(filter: Filter = ANY, *, offset: int = 0, limit: int = 30) -> Found:
-    """The GIFs that are used most now, then the newest."""
-    return _found(Search((), filter, "popular"), offset, limit)
+def trending(filter: Filter = ANY, *, offset: int = 0, limit: int = 30, top: int = 0) -> Found:
+    """The GIFs that are used most now, then the newest. The parameters are those of `find()`."""
+    return _found(Search((), filter, "popular"), offset, limit, top)
 
 
 def related(gif_id: str, filter: Filter = ANY, *, offset: int = 0, limit: int = 30) -> Found:

@@ -77,12 +77,14 @@ def _cats(gifs: Library) -> None:
                      database=None)  # fmt: skip
 @hypothesis.given(
     offset=some.integers(0, MOST_OFFSET),
+    top=some.integers(0, 2**63),
     values=some.dictionaries(some.sampled_from(NAMES), some.text(max_size=40)),
 )
-def test_a_position_says_what_was_written(offset: int, values: dict[str, str]):
-    read_offset, read = positions.read(Asked({"pos": positions.write(offset, values)}))
+def test_a_position_says_what_was_written(offset: int, top: int, values: dict[str, str]):
+    written = positions.write(offset, top, values)
+    read_offset, read_top, read = positions.read(Asked({"pos": written}))
 
-    assert read_offset == offset
+    assert (read_offset, read_top) == (offset, top)
     kept = {name: read.raw(name) for name in positions.REPEATED}
     sent = {name: values.get(name, "") for name in positions.REPEATED}
     if all(is_utf8(value) for value in sent.values()):
@@ -98,7 +100,7 @@ def is_utf8(text: str) -> bool:
 @hypothesis.given(pos=some.one_of(some.text(), some.binary().map(lambda b: b.hex())))
 def test_any_other_position_is_refused_or_read(pos: str):
     with suppress(Problem):
-        offset, _ = positions.read(Asked({"pos": pos}))
+        offset, _, _ = positions.read(Asked({"pos": pos}))
         assert 0 <= offset <= MOST_OFFSET
 
 

@@ -194,10 +194,11 @@ def test_pages_follow_each_other(gifs: Library):
 
     # When a client asks for the next page by `pos` alone, as tenor-gif-api does
     first = gifs.get("/v2/search", q="paged", limit=2, media_filter="tinygif", contentfilter="off")
+    gifs.add("paged meanwhile")
     second = gifs.get("/v2/search", pos=first["next"])
     third = gifs.get("/v2/search", pos=second["next"])
 
-    # I expect the same search, the same formats and the same length
+    # I expect the same search, formats and length, and nothing twice that has moved on meanwhile
     found = [ids(page) for page in (first, second, third)]
     assert [len(page) for page in found] == [2, 2, 1]
     assert sorted(gif_id for page in found for gif_id in page) == sorted(added)
