@@ -155,8 +155,7 @@ class Job(peewee.Model):
             actor_name=self.actor,
             args=tuple(self.arguments),
             kwargs={},
-            # The job's age, for `max_age`, not the message's: the relay may send it hours later.
-            message_timestamp=round((self.due_at or self.created_at) * 1000),
+            message_timestamp=round(self._may_run_since() * 1000),
             options={
                 "outbox_id": self.id,
                 "outbox_created_at": self.created_at,
@@ -166,6 +165,12 @@ class Job(peewee.Model):
                 **({} if self.traceparent is None else {TRACEPARENT: self.traceparent}),
             },
         )
+
+    def _may_run_since(self) -> float:
+        """Since when the job may run, from where Dramatiq's `max_age` counts: the relay may send it
+        hours later. A job of a group forgets its moment when its group has no room for it
+        (`relay.py`), so it counts as new."""
+        return self.due_at or (self.created_at if self.group is None else now())
 
     def send(self) -> bool:
         """Send the job to the broker now.

@@ -300,6 +300,10 @@ def test_the_age_of_a_job_counts_from_when_it_may_run(outbox: Outbox):
     # When the relay makes their messages, I expect Dramatiq's `max_age` to see how old they are
     ages = [now(job).message().message_timestamp / 1000 - jobs.now() for job in (at_once, later)]
     assert ages == pytest.approx([-7200, 3600], abs=60)
+    # But none of a group, which has forgotten its moment, counts as older than it is
+    Job.update(group="ann", due_at=None).execute()
+    ages = [now(job).message().message_timestamp / 1000 - jobs.now() for job in (at_once, later)]
+    assert ages == pytest.approx([0, 0], abs=60)
 
 
 def test_a_job_that_another_middleware_skips_is_given_up(outbox: Outbox):
