@@ -150,16 +150,18 @@ def mount_named(table: str, column: str) -> Mount[Any]:
       table: the name of its table, as `keys.table_of()` gives it.
 
     If several models share the table, a model in the outbox's database wins, and of several the one
-    that was defined last.
+    that was defined last. Jobs of the release before name a table without its schema.
 
     Raises:
       LookupError: this process has imported no such model; says what to do.
     """
-    found: list[Mount[Any]] = [
+    mounts: list[Mount[Any]] = [
         mount
         for mount in sorted(all_mounts(), key=lambda mount: is_beside_outbox(mount.model))
-        if table_of(mount.model) == table and mount.name == column
+        if mount.name == column
     ]
+    found = [mount for mount in mounts if table_of(mount.model) == table]
+    found = found or [mount for mount in mounts if mount.model._meta.table_name == table]
     if not found:
         raise LookupError(
             f"no imported model has the mounted column {table}.{column}: "

@@ -43,3 +43,6 @@ def test_tables_of_one_name_in_two_schemas_are_told_apart(
         monkeypatch.setattr(mount, "_models", {known: None})
         assert sweep(repair=True, min_age_s=-60).counts()["orphans"] == 0
     assert [fresh(one).avatar.read() for one in (paper, tenants)] == [ONE, TWO]
+
+    # And a job of the release before, which named the table alone, to find the only one it can mean
+    assert mount.mount_named("paper", "avatar").model is TenantsPaper
