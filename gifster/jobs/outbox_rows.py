@@ -19,9 +19,10 @@ from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.groups import release
 from gifster.jobs.lease import MAX_DEATHS, Leases, WorkersDied
 from gifster.jobs.old_schema import explained, what_lacks
-from gifster.jobs.outbox import NEVER, RESEND_AFTER_S, Job, send_committed
+from gifster.jobs.outbox import NEVER, RESEND_AFTER_S, Job, outbox_database, send_committed
 from gifster.jobs.sending import send_each
 from gifster.jobs.statements import Statement
+from gifster.jobs.transactions import abandon_transaction
 from gifster.jobs.trust import (
     OUTBOX_ONLY,
     UNREAD,
@@ -349,14 +350,23 @@ class OutboxRows(Middleware):
 def _tell_application(
     broker: dramatiq.Broker, message: MessageProxy, exception: BaseException
 ) -> None:
-    """Call the actor's `on_dead`."""
+    """Call the actor's `on_dead`, and again if the database failed, as it does in a deadlock."""
     on_dead = broker.get_actor(message.actor_name).options.get("on_dead")
     if on_dead is None:
         return
-    try:
-        on_dead(exception, *message.args)
-    except (Exception, SystemExit):
-        logger.exception("on_dead failed job=%s", message.options.get("outbox_id"))
+    for may_try_again in (True, False):
+        try:
+            on_dead(exception, *message.args)
+        except (Exception, SystemExit) as error:
+            logger.exception("on_dead failed job=%s", message.options.get("outbox_id"))
+            if may_try_again and is_database_error(error):
+                continue
+        finally:
+            # The end of the job would become a part of it.
+            if abandon_transaction(outbox_database()):
+                job_id = message.options.get("outbox_id")
+                logger.error("rolled back what on_dead left uncommitted: job=%s", job_id)
+        return
 
 
 def _wake(broker: dramatiq.Broker) -> None:

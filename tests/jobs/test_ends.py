@@ -200,6 +200,29 @@ def test_a_job_is_dead_though_the_application_cannot_note_that(
     assert "on_dead failed job=" in caplog.text
 
 
+def test_the_application_is_told_again_if_the_database_failed(outbox: Outbox, worker):
+    # Given a function that fails as in a deadlock, and then leaves a transaction open
+    told: list[str] = []
+
+    def on_dead(_: BaseException, name: str) -> None:
+        told.append(name)
+        if len(told) == 1:
+            raise peewee.OperationalError("deadlock detected")
+        outbox.database.begin()
+        Job.update(queue="uncommitted").execute()
+
+    @dramatiq.actor(max_retries=0, on_dead=on_dead)
+    def fail(name: str) -> None:
+        raise RuntimeError
+
+    jobs.enqueue("fail", "ann")
+    worker()
+
+    # I expect the job to be dead, without the rest of that
+    [job] = eventually(lambda: jobs.find(jobs.State.DEAD))
+    assert (told, job.queue) == (["ann", "ann"], "default")
+
+
 def test_an_outage_of_the_database_uses_up_no_retry(
     outbox: Outbox, worker, monkeypatch: pytest.MonkeyPatch
 ):
