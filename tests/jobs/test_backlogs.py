@@ -96,8 +96,8 @@ def test_what_runs_often_does_not_read_the_backlog(sqlite: peewee.SqliteDatabase
     work()
     few = steps(sqlite, work)
 
-    # When there are a hundred times as many
-    grow(2000)
+    # When there are thirty times as many
+    grow(600)
 
     # I expect it to be no more work
     assert steps(sqlite, work) < 2 * few
