@@ -68,7 +68,7 @@ def configure(  # noqa: PLR0913
 
     Raises:
       ValueError: the queue has a name that Dramatiq does not accept.
-      TypeError: a storage lacks a method of `Storage`.
+      TypeError: a storage lacks a method of `Storage`, or a secret is no text.
     """
     if not _QUEUE.fullmatch(queue):
         raise ValueError(
@@ -80,10 +80,16 @@ def configure(  # noqa: PLR0913
                 f"the storage {name!r} is {each!r}, which has no {missing[0]}(): write a storage, "
                 "such as uploads.LocalStorage(folder)"
             )
+    secrets = [secret] if isinstance(secret, str | bytes | None) else list(secret)
+    if wrong := [each for each in secrets if not isinstance(each, str)]:
+        raise TypeError(
+            f"the secret is of type {type(wrong[0]).__name__}: write a text, or a list of texts. "
+            "Is it missing in your environment?"
+        )
     config.storages = dict(storages)
     config.queue, config.max_retries = queue, max_retries
     config.raise_record_gone = raise_record_gone
-    config.secrets = [each for each in ([secret] if isinstance(secret, str) else secret) if each]
+    config.secrets = [each for each in secrets if each]
     config.secret = config.secrets[-1] if config.secrets else ""
     config.private_remotes = private_remotes
     for follower, apply in list(_followers.items()):

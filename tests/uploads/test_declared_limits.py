@@ -146,6 +146,9 @@ def test_a_method_that_returns_no_recipe_is_told_apart(returned: Any):
 def test_only_storages_and_uploaders_are_accepted():
     with pytest.raises(TypeError, match=r"storage 'store' is 'var/store', which has no upload\(\)"):
         configure({"store": "var/store"})  # type: ignore[dict-item]
+    for secret in (None, b"a secret", ["a secret", None]):
+        with pytest.raises(TypeError, match=r"is of type (NoneType|bytes): write a text"):
+            configure({}, secret=secret)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="'AvatarUploader' cannot be mounted"):
         mount_uploader("AvatarUploader")  # type: ignore[type-var]
 
