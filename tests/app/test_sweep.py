@@ -297,15 +297,17 @@ for _ in range(3):
     assert worker_log(stack).count(" start actor=clean_up") == 1
 
 
-def test_a_row_that_cannot_be_read_stops_none_of_the_other_steps(new_stack: Callable[..., Stack]):
-    # Given a GIF in the trash whose row nobody can read, and a session that has expired
+def test_a_step_that_fails_stops_none_of_the_others(new_stack: Callable[..., Stack]):
+    # Given a GIF in the trash whose row nobody can read, a file of a form in a storage that is not
+    # set any more, and a session that has expired
     stack = new_stack()
     script = """
 from gifster.app import accounts, boot, settings, tokens
 from gifster.app.database import db
-from gifster.app.models import Gif, Token
+from gifster.app.models import Gif, KeptUpload, Token
 boot.boot(settings.load())
 with db.connection_context():
+    KeptUpload.create(key="a.gif", storage="former", bytes=1, kept_at=1)
     tokens.start_session(accounts.sign_up("ann@example.org", "correct horse"), 1)
     Token.update(expires_at=1).execute()
     Gif.create(title="a", trashed_at=1)
@@ -320,7 +322,8 @@ with db.connection_context():
     # I expect it to say so, to do all else, and to fail
     eventually(lambda: "fail actor=clean_up" in worker_log(stack))
     said = worker_log(stack)
-    assert "clean_up goes on after reason='JSONDecodeError: " in said
+    assert "left alone, as it is unreadable: table=gif id=" in said
+    assert 'clean_up goes on after reason="LookupError: ' in said
     assert re.search("swept .* expired_tokens=1 expired_trash=0", said)
 
 
