@@ -32,7 +32,14 @@ def run_workers(  # noqa: PLR0913
 
     Returns:
       the exit status.
+
+    Raises:
+      OSError: the worker processes can share no semaphores; names the folder that they need.
     """
+    try:
+        multiprocessing.Event()  # Dramatiq makes some
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "/dev/shm") from None  # noqa: S108 Linux's
     for number in (signal.SIGTSTP, signal.SIGCONT):
         signal.signal(number, _tell_the_workers)
     sys.argv = [sys.executable, *again]

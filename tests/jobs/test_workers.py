@@ -1,5 +1,7 @@
 """Workers: their heartbeat, and the orders that they obey. They run in this process."""
 
+import errno
+import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ import pytest
 
 from gifster import jobs
 from gifster.jobs import Job, State, Worker, heartbeat
+from gifster.jobs.worker_command import run_workers
 from tests.jobs.conftest import Outbox
 from tests.jobs.workers import workers
 from tests.machine import eventually
@@ -177,3 +180,15 @@ def test_a_worker_for_a_queue_that_no_actor_has_says_so(caplog: pytest.LogCaptur
 
     (line,) = caplog.messages
     assert line == "no actor has the queue defualt: the queues of the actors are default, mails"
+
+
+def test_a_machine_without_semaphores_is_told_which_folder_they_need(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def refused() -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(multiprocessing, "Event", refused)
+
+    with pytest.raises(OSError, match="Read-only file system: '/dev/shm'"):
+        run_workers("none", again=[], processes=1, threads=1, grace_s=1)
