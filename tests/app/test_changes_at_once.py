@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import peewee
@@ -14,13 +14,17 @@ import pytest
 from gifster import jobs
 from gifster.api.problems import DATABASE
 from gifster.app import accounts, library, lists, tokens
+from gifster.app.access import Reach
 from gifster.app.accounts import leaving
 from gifster.app.database import db
 from gifster.app.faults import Fault, fault_of
 from gifster.app.library import LibraryError
 from gifster.app.models import Gif, GifTag, Tag, User
+from gifster.app.moderation import hiding
 from gifster.app.settings import Settings
+from gifster.jobs import transaction
 from tests.app.gifs import added, cached
+from tests.app.people import person
 from tests.combinations import on_postgresql
 
 
@@ -198,3 +202,28 @@ def test_of_two_last_admins_who_leave_at_once_one_stays(booted: Settings):
 
         assert sorted(results) == ["done", "last_admin"]
         assert User.select().where(User.is_admin).count() == 1
+
+
+@on_postgresql
+def test_what_names_a_moderator_does_not_wait_for_their_upload(booted: Settings):
+    """Each could wait for the other, as an upload waits for the words of the GIF that is hidden."""
+    # Given a moderator whose upload has locked their quota, and goes on
+    mo, gif = person("Mo", is_moderator=True), added(title="cat")
+    begun, hidden = Event(), Event()
+
+    def upload() -> bool:
+        with db.connection_context(), transaction(db):
+            library.lock_quota(mo, library.Quota(1, 1))
+            begun.set()
+            return hidden.wait(20)
+
+    with ThreadPoolExecutor(1) as threads:
+        is_hidden_first = threads.submit(upload)
+        assert begun.wait(20)
+
+        # When they hide a GIF
+        hiding.moderate(gif.id, "hide", mo, Reach.MODERATED, "Spam")
+        hidden.set()
+
+        # I expect its entry in the log, which names them, to be there before the upload ends
+        assert is_hidden_first.result()

@@ -56,9 +56,13 @@ def give_role(user: User, role: Role, by: User, reason: str) -> User:
         return set_role(user, role, by, reason)
 
 
-def check_admin(by: User, user: User) -> None:
+def check_admin(by: User, user: User) -> dict[str, User]:
     """Check that somebody may decide about an account. Call it in the transaction of what they
-    decide: both rows stay locked until its end.
+    decide: the rows stay locked until its end.
+
+    Returns:
+      what `roles.locked_with_admins()` gave. To ask it again might lock further rows, in another
+      order.
 
     Raises:
       Conflict: it is their own (`own_account`).
@@ -66,9 +70,11 @@ def check_admin(by: User, user: User) -> None:
     """
     if by.id == user.id:
         raise Conflict("own_account", "This is your own account: another admin decides about it.")
-    present = locked_with_admins(user).get(by.id)
+    rows = locked_with_admins(user)
+    present = rows.get(by.id)
     if present is None or role_of(present) is not Role.ADMIN or present.disabled_at is not None:
         raise Denied("admins_only", "You are no admin any more.")
+    return rows
 
 
 def disable(
@@ -91,10 +97,8 @@ def disable(
       Denied: the one who decides is no admin any more.
     """
     with transaction(db):
-        if by is not None:
-            check_admin(by, user)
         # A session that begins now ends with the others, or finds this.
-        rows = locked_with_admins(user)
+        rows = locked_with_admins(user) if by is None else check_admin(by, user)
         present = rows.get(user.id)
         if present is None:
             raise NotFound("account_not_found", "This account does not exist any more.")
@@ -119,9 +123,8 @@ def enable(user: User, by: User | None = None, reason: str = "") -> None:
       Conflict, Denied: as `disable()`.
     """
     with transaction(db):
-        if by is not None:
-            check_admin(by, user)
-        present = locked_with_admins(user).get(user.id)
+        rows = locked_with_admins(user) if by is None else check_admin(by, user)
+        present = rows.get(user.id)
         if present is None or has_left(present):
             raise NotFound("account_not_found", "This account does not exist any more.")
         if present.disabled_at is not None:

@@ -71,7 +71,9 @@ def locked_with_admins(user: User) -> dict[str, User]:
     """The rows of a user and of all admins by their ids, locked in their order until the
     transaction ends. So of two last admins who go at once, one stays."""
     query: Any = User.select().where((User.id == user.id) | User.is_admin).order_by(User.id)
-    return {row.id: row for row in (query.for_update() if db.obj.for_update else query)}
+    # As `locked_row()` does.
+    query = query.for_update("FOR NO KEY UPDATE") if db.obj.for_update else query
+    return {row.id: row for row in query}
 
 
 def check_not_last_admin(user: User, rows: dict[str, User]) -> None:

@@ -128,11 +128,13 @@ def texts_of(column: Any, pk: Any) -> tuple[str | None, ...]:
 def locked_row(record: Any) -> Any:
     """The record's row as it is now, locked until the transaction ends; None if it is gone.
 
-    SQLite needs no lock of the row: its write transaction locks the whole database.
+    Others may still insert rows that refer to it: with the stronger lock of `FOR UPDATE` they wait,
+    and two transactions easily wait for each other. SQLite needs no lock of the row: its write
+    transaction locks the whole database.
     """
     query = select(type(record)).where(record._pk_expr())
     locks = real_database(record._meta.database).for_update
-    return (query.for_update() if locks else query).get_or_none()
+    return (query.for_update("FOR NO KEY UPDATE") if locks else query).get_or_none()
 
 
 def real_database(database: Any) -> Any:
