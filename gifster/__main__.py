@@ -1,6 +1,5 @@
 """`gifster`, and `python -m gifster`: the command line of the application, if it is installed."""
 
-import gc
 import sys
 from importlib.util import find_spec
 
@@ -18,11 +17,10 @@ def main() -> None:
             "gifster: the application is not installed: pip install 'gifster[server]' "
             f"(without it, {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing)"
         )
-    gc.disable()  # nothing that is imported is garbage, now or at the end
-    from gifster.cli import main as command  # noqa: PLC0415 see above
+    from gifster.app.drivers import loading  # noqa: PLC0415 see above
 
-    gc.freeze()
-    gc.enable()
+    with loading():
+        from gifster.cli import main as command  # noqa: PLC0415
     command()
 
 

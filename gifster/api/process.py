@@ -6,7 +6,7 @@ else.
 
 from typing import TYPE_CHECKING
 
-from gifster.app.drivers import load_peewee, load_redis
+from gifster.app.drivers import load_peewee, load_redis, loading
 from gifster.app.settings import load
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def build() -> "Application":
     """The application of one web process, from settings and environment alone."""
-    load_peewee(load().database.url)
-    load_redis()
-    from gifster.api.app import build as build_it  # noqa: PLC0415 it loads all the rest
-
+    with loading():
+        load_peewee(load().database.url)
+        load_redis()
+        from gifster.api.app import build as build_it  # noqa: PLC0415 it loads all the rest
     return build_it()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from gifster.app.drivers import loading
 from gifster.cli.ports import check_address
 from gifster.cli.root import (
     Refused,
@@ -169,9 +170,10 @@ def scheduler() -> None:
     log_to_stderr()
     settings = settings_here()
     check_installation(settings)
-    from gifster import scheduler as gifster_scheduler
-    from gifster.app.boot import configure
-    from gifster.app.tracing import trace_process
+    with loading():
+        from gifster import scheduler as gifster_scheduler
+        from gifster.app.boot import configure
+        from gifster.app.tracing import trace_process
 
     configure(settings)
     connect_our_broker(settings)
