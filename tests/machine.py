@@ -26,15 +26,19 @@ BIN = Path(sys.executable).parent
 
 def eventually(check: Callable[[], T], *, within: float = 60.0) -> T:
     """Call `check` until it returns something true, and return that; fail after so many seconds.
-    They are for a machine that is busy with other work, and cost nothing when it is not."""
-    deadline = time.monotonic() + within
+    They are for a machine that is busy with other work, and cost nothing when it is not.
+
+    The longer it has waited, the less often it calls: a call of a server's or a browser's costs
+    some ms of the processor time that the other tests need."""
+    began = time.monotonic()
     while True:
         result = check()
         if result:
             return result
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > within:
             raise AssertionError(f"not within {within} s: {check}")
-        time.sleep(0.05)
+        time.sleep(min(0.2, max(0.05, waited / 10)))
 
 
 def reaches(many: int, count: Callable[[], int]) -> None:

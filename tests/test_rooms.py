@@ -3,6 +3,7 @@ not: whoever takes a library elsewhere takes its tests along. Helpers are in mod
 and the imports point down, as those of the code do."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,11 +60,14 @@ def of_the_application(name: str) -> bool:
     return any(name == part or name.startswith(f"{part}.") for part in APPLICATION)
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, str]]:
+@functools.cache
+def imports_of(path: Path) -> list[tuple[str, str]]:
     """The places and full names of all imports in a module of the tests."""
     package = ".".join(["tests", *path.relative_to(TESTS).parts[:-1]])
-    for line, name in imported(path.read_text(), package):
-        yield f"{path.relative_to(TESTS.parent)}:{line}", name
+    return [
+        (f"{path.relative_to(TESTS.parent)}:{line}", name)
+        for line, name in imported(path.read_text(), package)
+    ]
 
 
 def of_a_test_file(name: str) -> bool:
@@ -77,10 +81,12 @@ def of_a_room_not_below(room: str, name: str) -> bool:
     return top == "tests" and other in BELOW and other != room and other not in BELOW[room]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(TESTS)))
-def test_the_tests_of_a_library_import_nothing_of_the_application(path: Path):
+def test_the_tests_of_a_library_import_nothing_of_the_application():
     found = [
-        f"{place} imports {name}" for place, name in imports_of(path) if of_the_application(name)
+        f"{place} imports {name}"
+        for path in MODULES
+        for place, name in imports_of(path)
+        if of_the_application(name)
     ]
 
     assert not found, (
@@ -105,10 +111,10 @@ def test_no_module_imports_from_a_test_file():
     )
 
 
-@pytest.mark.parametrize("room", BELOW)
-def test_a_room_uses_only_the_helpers_of_rooms_below_it(room: str):
+def test_a_room_uses_only_the_helpers_of_rooms_below_it():
     found = [
         f"{place} imports {name}"
+        for room in BELOW
         for path in sorted((TESTS / room).rglob("*.py"))
         for place, name in imports_of(path)
         if of_a_room_not_below(room, name)
