@@ -150,7 +150,8 @@ def mount_named(table: str, column: str) -> Mount[Any]:
       table: the name of its table, as `keys.table_of()` gives it.
 
     If several models share the table, a model in the outbox's database wins, and of several the one
-    that was defined last. Jobs of the release before name a table without its schema.
+    that was defined last. Jobs of the release before name a table without its schema: they are
+    about the only model of that name, if there is only one.
 
     Raises:
       LookupError: this process has imported no such model; says what to do.
@@ -161,7 +162,9 @@ def mount_named(table: str, column: str) -> Mount[Any]:
         if mount.name == column
     ]
     found = [mount for mount in mounts if table_of(mount.model) == table]
-    found = found or [mount for mount in mounts if mount.model._meta.table_name == table]
+    if not found:
+        unqualified = [mount for mount in mounts if mount.model._meta.table_name == table]
+        found = unqualified if len(unqualified) == 1 else []
     if not found:
         raise LookupError(
             f"no imported model has the mounted column {table}.{column}: "

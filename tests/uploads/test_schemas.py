@@ -46,3 +46,11 @@ def test_tables_of_one_name_in_two_schemas_are_told_apart(
 
     # And a job of the release before, which named the table alone, to find the only one it can mean
     assert mount.mount_named("paper", "avatar").model is TenantsPaper
+
+    # but none if there are two
+    class OthersPaper(TenantsPaper):
+        class Meta:
+            schema, table_name = "other", "paper"
+
+    with pytest.raises(LookupError, match="paper"):
+        mount.mount_named("paper", "avatar")
