@@ -179,7 +179,8 @@ def database_copy(source: str, target: str) -> None:
     SOURCE and TARGET are URLs as in database.url. Stop all processes of Gifster first; then name
     the TARGET in database.url, and start them. The command refuses a SOURCE that another process
     has open. The files stay where they are. Each table is read back and compared. If the command
-    fails, TARGET has no rows.
+    fails, TARGET has no rows. Other users of this machine see what is written here: leave a
+    password to PGPASSWORD or to ~/.pgpass.
 
     Example: gifster database copy sqlite:///var/gifster.db postgresql://gifster@db/gifster
     """
