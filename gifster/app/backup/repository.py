@@ -83,8 +83,7 @@ class Backup:
     @property
     def order(self) -> tuple[str, int]:
         """Its place among the others."""
-        later = _LATER.fullmatch(self.name)
-        return (later[1], int(later[2])) if later else (self.name, 1)
+        return _order(self.name)
 
     @property
     def database(self) -> Path:
@@ -267,7 +266,9 @@ class Repository:
         """The name of a new backup: its time. It comes after all others, whatever the clock says:
         otherwise `prune()` would take the new one for an old one."""
         name = facts.made_at.replace(":", "").partition(".")[0] + "Z"
-        time, number = max((backup.order for backup in self.backups([])), default=("", 0))
+        # Also after those that cannot be read.
+        there = (path.parent.name for path in self._backups.glob("[0-9]*/backup.json"))
+        time, number = max(map(_order, there), default=("", 0))
         return name if name > time else f"{time}-{number + 1:03}"
 
     def remove(self, backup: Backup) -> None:
@@ -284,6 +285,12 @@ class Repository:
         """The paths of all objects."""
         for folder in self.objects.glob("[0-9a-f][0-9a-f]"):
             yield from (path for path in folder.iterdir() if _SHA256.fullmatch(path.name))
+
+
+def _order(name: str) -> tuple[str, int]:
+    """The place of a backup among others, by its name."""
+    later = _LATER.fullmatch(name)
+    return (later[1], int(later[2])) if later else (name, 1)
 
 
 @contextmanager
