@@ -3,6 +3,7 @@
 import pytest
 
 from gifster.uploads import CacheField, mount, mount_uploader, store_in_background, sweep
+from gifster.uploads.storage.contract import keep
 from gifster.uploads.testing import assert_enqueued
 from tests.combinations import on_s3
 from tests.uploads.framework import Application, AvatarUploader, Base, fresh
@@ -54,3 +55,30 @@ def test_tables_of_one_name_in_two_schemas_are_told_apart(
 
     with pytest.raises(LookupError, match="paper"):
         mount.mount_named("paper", "avatar")
+
+
+@on_s3
+def test_a_model_that_names_the_schema_of_its_connection_leaves_no_leftovers(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a model that names the schema in which its connection looks first
+    monkeypatch.setattr(mount, "_models", {})
+
+    @store_in_background("avatar")
+    class Leaflet(Base):
+        avatar = mount_uploader(AvatarUploader)
+        avatar_tmp = CacheField()
+
+        class Meta:
+            schema = "public"
+
+    application.create_tables(Leaflet)
+    leaflet = Leaflet.create(avatar=ONE)
+    application.work()
+    # And a file that nobody names, beside its stored one
+    folder = fresh(leaflet).avatar.stored.key.rpartition("/")[0]
+    keep(application.store, f"{folder}/left.png", TWO)
+
+    # When the sweep reads all tables, I expect it not to take this one for a stranger's
+    assert sweep(repair=True, min_age_s=-60).counts()["orphans"] == 1
+    assert fresh(leaflet).avatar.read() == ONE

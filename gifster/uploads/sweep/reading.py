@@ -30,10 +30,12 @@ _KEY_IN_JSON = re.compile(r'"(?:key|source)":\s?"([^"\\]+)"')
 _NEVER = re.compile("no such module|(?:no such|unknown) tokenizer")
 _TEXT = re.compile("text|char|json|clob|^$", re.IGNORECASE)
 
-#: The tables of PostgreSQL in other schemas than this connection's, such as those of other tenants.
-_OTHER_SCHEMAS = """
-SELECT schemaname, tablename FROM pg_catalog.pg_tables
-WHERE schemaname !~ '^(pg_|information_schema$)' AND schemaname IS DISTINCT FROM current_schema()
+#: The tables of PostgreSQL in all schemas, such as those of other tenants; and whether this
+#: connection means a table by its bare name (`search_path`).
+_ALL_TABLES = """
+SELECT n.nspname, c.relname, pg_catalog.pg_table_is_visible(c.oid)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^(pg_|information_schema$)'
 """
 
 
@@ -199,16 +201,18 @@ def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
         for field in (owner.mount, owner.mount.companion("tmp"))
         if field is not None
     }
-    for schema, table in _tables(database):
-        if (schema, table) == (None, Job._meta.table_name):
+    for schema, table, is_visible in _tables(database):
+        # A model may name its schema, or leave it to the connection.
+        as_declared = {schema, None} if is_visible else {schema}
+        if Job._meta.table_name == table and Job._meta.schema in as_declared:
             continue
         try:
             with guarded(database):
                 columns = database.get_columns(table, schema)
             for column in columns:
-                its_name = (schema, table, column.name)
-                if its_name not in read and _TEXT.search(column.data_type or ""):
-                    _read_column(ledger, database, its_name)
+                is_read = any((each, table, column.name) in read for each in as_declared)
+                if not is_read and _TEXT.search(column.data_type or ""):
+                    _read_column(ledger, database, (schema, table, column.name))
         except Exception as error:
             if _may_pass(error):
                 why = " ".join(str(error).split()) or repr(error)
@@ -217,13 +221,11 @@ def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
             logger.debug("not read table=%s reason=%r", table, str(error))
 
 
-def _tables(database: peewee.Database) -> list[tuple[str | None, str]]:
-    """All tables, each with its schema; None is the schema of this connection (on PostgreSQL, the
-    first of its `search_path`)."""
-    found: list[tuple[str | None, str]] = [(None, table) for table in database.get_tables()]
+def _tables(database: peewee.Database) -> list[tuple[str | None, str, bool]]:
+    """All tables, each with its schema, and whether its bare name means it."""
     if isinstance(database, peewee.PostgresqlDatabase):
-        found += database.execute_sql(_OTHER_SCHEMAS).fetchall()
-    return found
+        return list(database.execute_sql(_ALL_TABLES).fetchall())
+    return [(None, table, True) for table in database.get_tables()]
 
 
 def _may_pass(error: Exception) -> bool:
