@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import peewee
@@ -112,8 +113,8 @@ def migrate(database: peewee.Database | peewee.DatabaseProxy) -> list[str]:
     in a migration of yours; it adds only what is missing. Several processes may call it at once.
 
     Works on SQLite and PostgreSQL. Within your transaction it is part of that. Otherwise it waits
-    on PostgreSQL for at most a minute for sessions that use the tables, and nobody waits behind it
-    for more than two seconds.
+    on PostgreSQL for at most a minute for sessions that use the tables, and has others wait behind
+    it for at most two seconds each time. Who writes jobs waits as well while an index is made.
 
     Returns:
       the names of the migrations that were applied; none if the tables were up to date.
@@ -125,16 +126,18 @@ def migrate(database: peewee.Database | peewee.DatabaseProxy) -> list[str]:
     real = real_database(database)
     if _is_sqlite(real) or real.in_transaction():
         with schema_transaction(real):
-            return _migrate(real)
-    return change_tables(real, SCHEMA_LOCK, lambda: _migrate(real))
+            migrated = _migrate(real)
+    else:
+        migrated = change_tables(real, SCHEMA_LOCK, lambda: _migrate(real))
+    for migration in migrated:
+        logger.info("migrated %s", migration)
+    return migrated
 
 
 def _migrate(database: peewee.Database) -> list[str]:
     lacking = _lacking(database)
-    for migration, statements in lacking.items():
-        for statement in statements:
-            database.execute_sql(statement.for_database(sqlite=_is_sqlite(database)))
-        logger.info("migrated %s", migration)
+    for statement in chain.from_iterable(lacking.values()):
+        database.execute_sql(statement.for_database(sqlite=_is_sqlite(database)))
     return list(lacking)
 
 
