@@ -20,6 +20,7 @@ from gifster.app.texts import GIF_ID
 from gifster.jobs.statements import Statement, for_each_length
 from gifster.jobs.wording import not_one_of, wrong
 from gifster.uploads import StoredFile
+from gifster.uploads.columns.rows import is_of_one_row, readable
 
 #: Defined in `cursors`, `access` and `search`, and imported from here.
 __all__ = ["MAX_LIMIT", "listed", "tags_of"]
@@ -91,12 +92,23 @@ def _one_of(name: str, value: str, values: Sequence[str]) -> str:
 
 
 def _newest_page(tag: str, cursor: str, limit: int) -> tuple[list[Gif], str | None]:
-    if not (tag or cursor):
-        return _page(_NEWEST.records(most=limit + 1), limit)
-    query = _newest_first(limit + 1, cursor)
-    if tag:
-        query = query.where(Gif.id.in_(tagged(Tag.name == tag)))
-    return _page(list(query), limit)
+    try:
+        if not (tag or cursor):
+            return _page(_NEWEST.records(most=limit + 1), limit)
+        return _page(list(_newest_with(tag, limit + 1, cursor)), limit)
+    except Exception as error:
+        if not is_of_one_row(error):
+            raise
+    # A GIF that cannot be read is left out, but has its place: the next page begins after it.
+    query = _newest_with(tag, limit + 1, cursor)
+    places, following = _page(list(query.select(Gif.id, Gif.created_at)), limit)
+    shown = {place.id for place in places}
+    return [gif for gif in readable(query) if gif.id in shown], following
+
+
+def _newest_with(tag: str, most: int, cursor: str) -> Any:
+    query = _newest_first(most, cursor)
+    return query.where(Gif.id.in_(tagged(Tag.name == tag))) if tag else query
 
 
 def _newest_first(most: Any, cursor: str = "") -> Any:
@@ -127,7 +139,7 @@ def get_gifs(gif_ids: Sequence[str], viewer: Viewer = STRANGER) -> list[Gif]:
     the viewer may not see are left out."""
     possible = [gif_id for gif_id in gif_ids if GIF_ID.fullmatch(gif_id)]
     found = Gif.select().where(Gif.id.in_(possible) & Gif.trashed_at.is_null())
-    return [gif for gif in found if may_see_gif(gif, viewer)]
+    return [gif for gif in readable(found) if may_see_gif(gif, viewer)]
 
 
 class Standing(NamedTuple):

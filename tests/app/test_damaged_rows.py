@@ -8,7 +8,7 @@ from pathlib import Path
 import dramatiq
 import pytest
 
-from gifster.app import file_checks, kept_uploads, retention, trash
+from gifster.app import file_checks, kept_uploads, lists, retention, trash
 from gifster.app.accounts import leaving
 from gifster.app.database import db
 from gifster.app.models import Gif, KeptUpload, User, now
@@ -48,6 +48,24 @@ def damage(column: str, gif: Gif, text: str = '{"key": "gi') -> None:
 
 def names_it(caplog: pytest.LogCaptureFixture, gif: Gif) -> bool:
     return f"unreadable: table=gif id={gif.id} reason=JSONDecodeError" in caplog.text
+
+
+def test_lists_have_the_others_page_by_page(
+    damaged: tuple[Gif, list[Gif]], caplog: pytest.LogCaptureFixture
+):
+    bad, others = damaged
+    wanted = sorted(gif.id for gif in others)
+
+    for asked in ({}, {"user": others[0].user_id}):
+        shown: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            gifs, cursor = lists.list_gifs(limit=1, cursor=cursor, **asked)
+            shown += [gif.id for gif in gifs]
+        assert sorted(shown) == wanted
+        assert sorted(gif.id for gif in lists.list_gifs(**asked)[0]) == wanted
+    assert sorted(gif.id for gif in lists.get_gifs([bad.id, *wanted])) == wanted
+    assert names_it(caplog, bad)
 
 
 def test_an_export_has_the_others(damaged: tuple[Gif, list[Gif]]):

@@ -6,6 +6,7 @@ import functools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from gifster.app.access import listed
 from gifster.app.models import Gif
@@ -18,6 +19,7 @@ from gifster.app.search.pool import Pool
 from gifster.app.search.tables import SearchEntry
 from gifster.app.search.walking import RANKED, Place, Search, walk
 from gifster.jobs.statements import Statement
+from gifster.uploads.columns.rows import is_of_one_row, readable
 
 ANY = Filter()
 #: A page that is further behind begins here.
@@ -150,16 +152,29 @@ def _rarest_words(gif_id: str) -> list[Group]:
 
 
 def gifs_of(found: Sequence[Candidate]) -> list[Gif]:
-    """The GIFs of some candidates, in their order."""
+    """The GIFs of some candidates, in their order, without those that cannot be read."""
     ids = [candidate.gif_id for candidate in found]
-    named = {f"id_{number}": gif_id for number, gif_id in enumerate(ids)}
-    gifs = {gif.id: gif for gif in _with_ids(len(ids)).records(**named)} if ids else {}
+    gifs = {gif.id: gif for gif in _read(ids)} if ids else {}
     return [gifs[gif_id] for gif_id in ids if gif_id in gifs]
+
+
+def _read(ids: list[str]) -> list[Gif]:
+    named = {f"id_{number}": gif_id for number, gif_id in enumerate(ids)}
+    try:
+        return _with_ids(len(ids)).records(**named)
+    except Exception as error:
+        if not is_of_one_row(error):
+            raise
+    return readable(_listed_among(ids))
+
+
+def _listed_among(ids: list[str]) -> Any:
+    return Gif.select().where(Gif.id.in_(ids) & listed())
 
 
 @functools.lru_cache(128)
 def _with_ids(count: int) -> Statement:
     return Statement(
-        lambda **ids: Gif.select().where(Gif.id.in_(list(ids.values())) & listed()),
+        lambda **ids: _listed_among(list(ids.values())),
         [f"id_{number}" for number in range(count)],
     )
