@@ -112,9 +112,10 @@ def new_file(path: Path) -> Iterator[Path]:
     try:
         yield part
         sync(part)
-        if path.exists() and _is_blank(path.absolute()):
-            remove_file(path)
-        databases.refuse_changes_left(path)
+        is_blank = path.exists() and _is_blank(path.absolute())
+        databases.refuse_changes_left(path)  # also those of somebody who has a blank one open
+        if is_blank:
+            path.unlink()
         os.link(part, path)
         sync(path.parent)
     except FileExistsError:

@@ -14,6 +14,7 @@ from gifster.app import installation
 from gifster.app.backup import BackupError, restoring
 from gifster.app.backup.manifest import listed
 from gifster.app.backup.repository import Repository
+from gifster.app.backup.targets import new_file
 from gifster.app.boot import check_files
 from gifster.app.database import ChangesLeft, db
 from gifster.app.models import Gif, Token
@@ -245,6 +246,16 @@ def test_changes_of_the_database_that_was_there_do_not_get_into_a_restored_one(
         with pytest.raises(ChangesLeft, match=rf"gifster\.db{suffix} has changes of the database"):
             restoring.restore(repository, backup, there)
         assert not installation.RESTORING.exists()
+        beside.unlink()
+
+    # And the same with an empty file, which a restore that goes on takes for none
+    file.touch()
+    for suffix, content in left.items():
+        beside = file.with_name(file.name + suffix)
+        beside.write_bytes(content)
+        with pytest.raises(ChangesLeft), new_file(file) as made:
+            made.touch()
+        assert beside.read_bytes() == content
         beside.unlink()
 
     # And a restore that was killed while it wrote the database
