@@ -1,5 +1,6 @@
 """Whatever a client sends, it gets an answer in the shape that it reads, and never a 500."""
 
+import base64
 from contextlib import suppress
 from typing import Any
 
@@ -93,6 +94,12 @@ def test_a_position_says_what_was_written(offset: int, top: int, values: dict[st
 
 def is_utf8(text: str) -> bool:
     return text.encode(errors="ignore").decode() == text
+
+
+def test_a_position_of_an_earlier_release_goes_on():
+    written = base64.urlsafe_b64encode(b'[20,{"q":"cat"}]').decode().rstrip("=")
+    offset, top, asked = positions.read(Asked({"pos": written}))
+    assert (offset, top, asked.raw("q")) == (20, 0, "cat")
 
 
 @hypothesis.settings(max_examples=examples(100, of=10_000), deadline=None, derandomize=True,
