@@ -231,6 +231,7 @@ def test_an_error_is_in_our_own_words_and_shows_no_password(text: str, message: 
         "a@example.org",
         "Gifs (all) <a@example.org>",
         '"Gifs, Inc" <a@example.org>',
+        r'"The \"GIF\" library" <a@example.org>',
     ],
 )
 def test_senders(sender: str):

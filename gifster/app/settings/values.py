@@ -79,7 +79,7 @@ _MAILBOX = r'[^<>@,;:"\s]+@[^<>@,;:"\s]+'
 Sender = Annotated[
     str,
     _like(
-        rf'{_MAILBOX}|("[^"]*"|[^<>@,;:"]*)\s*<{_MAILBOX}>',
+        rf'{_MAILBOX}|("(\\.|[^"\\])*"|[^<>@,;:"]*)\s*<{_MAILBOX}>',
         "be one address, such as Gifster <gifs@example.org>; a name with a comma is in quotation "
         "marks",
     ),
