@@ -7,6 +7,7 @@ form, or the GIF whose image it `replaces`. `PATCH` brings content, `HEAD` says 
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import falcon
@@ -82,8 +83,9 @@ class Uploads:
             try:
                 await take_body(self.context, req, resp, receiver, user)
             except BaseException:
-                # No client knows its address, and it would count for the quota until it expires.
-                await self.context.run(rows.terminate, upload)
+                # The client has no address of it, and it would count for the quota.
+                with suppress(Exception):  # what was refused is told all the same: then it expires
+                    await self.context.run(rows.terminate, upload)
                 raise
         resp.status, resp.location = falcon.HTTP_201, f"/api/uploads/{upload.id}"
         resp.set_headers(protocol.of_progress(upload))

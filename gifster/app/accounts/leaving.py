@@ -100,7 +100,7 @@ def remove(user_id: str, with_gifs: bool, *, most: int = A_JOB) -> None:
     removed, unread = for_each_gif(goes, library.delete, most)
     if not with_gifs:
         kept, others = for_each_gif(Gif.user == user, _disown, most - removed)
-        unread += others
+        unread = sorted({*unread, *others})
     logger.info("removing user=%s gifs=%d kept=%d", user_id, removed, kept)
     if removed + kept >= most:
         enqueue(ACTOR, user_id, with_gifs)
