@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from bench import (
     accepting,
+    backlogs,
     distribution,
     gifski,
     image_report,
@@ -50,6 +51,7 @@ ALL = {
     "outbox": Benchmark(outbox.measure, outbox.section, 0.3),
     "recovery": Benchmark(queue_recovery.measure, queue_recovery.section, 4),
     "relay": Benchmark(relay.measure, relay.section, 1),
+    "backlogs": Benchmark(backlogs.measure, backlogs.section, 2, 1),
     "images": Benchmark(images.measure, image_report.section, 2),
     "rewriting": Benchmark(images.rewriting, image_report.rewriting, 0.3),
     "gifski": Benchmark(gifski.measure, gifski.section, 20, 1),

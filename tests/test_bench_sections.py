@@ -6,6 +6,7 @@ import pytest
 
 from bench import (
     accepting,
+    backlogs,
     distribution,
     image_report,
     load,
@@ -134,6 +135,13 @@ SMALL = [
             relay._rows(300, 0): [0.0], relay._rows(300, 2): [500.0],
         }},
         ["| SQLite | 300 | 0.15 (0.10 to 0.20) | 0.30 (0.30 to 0.30) | 2.00 | 500 |"],
+    ),
+    (
+        backlogs.section,
+        {"SQLite, few": {"jobs": [2_000], "the page's list of dead jobs": [1.0, 3.0]},
+         "SQLite, many": {"jobs": [100_000], "the page's list of dead jobs": [4.0, 6.0]}},
+        ["| SQLite | jobs | 2,000 | 100,000 | 50.0 |",
+         "| SQLite | the page's list of dead jobs | 2.00 | 5.00 | 2.5 |"],
     ),
     (
         outbox.section,
