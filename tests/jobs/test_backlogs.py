@@ -17,6 +17,7 @@ from gifster.jobs.outbox import NEVER, room_of
 from gifster.jobs.relay import relay
 from gifster.jobs.states import State, find
 from tests import databases
+from tests.conftest import own_postgresql
 
 
 @pytest.fixture
@@ -101,6 +102,36 @@ def test_what_runs_often_does_not_read_the_backlog(sqlite: peewee.SqliteDatabase
 
     # I expect it to be no more work
     assert steps(sqlite, work) < 2 * few
+
+
+def test_a_round_does_not_read_the_backlog_with_a_plan_for_all_moments(
+    request: pytest.FixtureRequest,
+):
+    made = databases.connect(own_postgresql(request))
+    made.bind(jobs.TABLES)
+    with made.connection_context():
+        jobs.migrate(made)
+        # Given the plans that PostgreSQL takes after some rounds, and jobs of which none is due
+        made.execute_sql("SET plan_cache_mode = force_generic_plan")
+        made.execute_sql(
+            "INSERT INTO outbox (id, actor, queue, arguments, created_at, send_at) "
+            "SELECT i, 'soon', 'default', '{\"args\": []}', 0, 1e10 + i "
+            "FROM generate_series(1, 5000) i"
+        )
+        made.execute_sql("ANALYZE outbox")
+
+        def read() -> int:
+            made.execute_sql("SELECT pg_stat_force_next_flush()")
+            query = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'outbox'"
+            return int(made.execute_sql(query).fetchone()[0])
+
+        before = read()
+        for _ in range(10):  # psycopg prepares a statement when it has run five times
+            assert relay() == 0
+
+        # I expect that no round reads all rows
+        assert read() == before
+    made.close_all()
 
 
 def test_throttled_jobs_are_found_in_whatever_group_and_queue_they_are(database: Any):
