@@ -141,8 +141,9 @@ def section(rounds: list[figures.Figures]) -> Section:
     for name in ("SQLite", "PostgreSQL"):
         few, many = f"{name}, few", f"{name}, many"
         for what in ("jobs", *CALLS):
-            form = ",.0f" if what == "jobs" else ",.2f"
-            values = [figures.samples(rounds, side, what) for side in (few, many)]
-            if ratios := figures.spread(figures.ratios(rounds, many, what, few), ",.1f"):
-                table.add_row(name, what, *(figures.median(some, form) for some in values), ratios)
+            its = [figures.samples(rounds, side, what) for side in (few, many)]
+            cells = [figures.median(some, ",.2f" if what in CALLS else ",.0f") for some in its]
+            if all(its):
+                ratios = figures.ratios(rounds, many, what, few) if what in CALLS else []
+                table.add_row(name, what, *cells, figures.spread(ratios, ",.1f"))
     return Section(str(table))
