@@ -15,6 +15,7 @@ from peewee import Tuple
 from gifster.app.errors import BadQuery
 from gifster.app.texts import GIF_ID
 from gifster.jobs.wording import wrong
+from gifster.uploads.columns.rows import loaded, read_or_logged
 
 MAX_LIMIT = 100
 #: What a database's largest integer can hold.
@@ -57,17 +58,46 @@ def bad_cursor(cursor: str) -> BadQuery:
     return BadQuery("cursor_invalid", wrong("cursor", cursor, "`next` of the page before"))
 
 
-def newest_first(query: Any, moment: Any, gif_id: Any, cursor: str, most: int) -> Any:
+def newest_page(
+    query: Any, moment: Any, its_id: Any, cursor: str, limit: int
+) -> tuple[list[Any], str | None]:
+    """A page of the records of a query, the newest first, and the cursor of the next page; None on
+    the last page.
+
+    A record that cannot be read, as its JSON is damaged, is left out and logged. It has its place:
+    the next page begins after it.
+
+    Parameters:
+      moment, its_id: the columns of the query's model.
+
+    Raises:
+      BadQuery: the limit or the cursor is invalid.
+    """
+    check_limit(limit)
+    found = loaded(newest_first(query, moment, its_id, cursor, limit + 1))
+    shown = read_or_logged(query.model, found[:limit])
+    if len(found) <= limit:
+        return shown, None
+    pk, last = found[limit - 1]
+    if isinstance(last, Exception):
+        here = query.model._meta.primary_key == pk
+        last = query.model.select(moment, its_id).where(here).get()
+    return shown, write_cursor(
+        moment.db_value(last.__data__[moment.name]), last.__data__[its_id.name]
+    )
+
+
+def newest_first(query: Any, moment: Any, its_id: Any, cursor: str, most: int) -> Any:
     """A query with an order and a limit, and from a cursor on.
 
     Parameters:
-      moment, gif_id: the columns.
+      moment, its_id: the columns.
       most: how many rows.
     """
     if cursor:
         # As rows: with OR in its place, SQLite reads the index from its beginning.
-        query = query.where(Tuple(moment, gif_id) < read_cursor(cursor))
-    return query.order_by(moment.desc(), gif_id.desc()).limit(most)
+        query = query.where(Tuple(moment, its_id) < read_cursor(cursor))
+    return query.order_by(moment.desc(), its_id.desc()).limit(most)
 
 
 def page(

@@ -6,7 +6,7 @@ import peewee
 
 from gifster.app import library
 from gifster.app.access import Viewer, seen_by
-from gifster.app.cursors import check_limit, newest_first, page
+from gifster.app.cursors import newest_page
 from gifster.app.database import db
 from gifster.app.errors import Denied
 from gifster.app.models import BaseModel, Gif, MomentField, User, now
@@ -75,12 +75,8 @@ def favourites_of(
     Raises:
       BadQuery: the limit or the cursor is invalid.
     """
-    check_limit(limit)
     query: Any = (
         Favourite.select(Favourite, Gif).join(Gif).where((Favourite.user == user) & seen_by(viewer))
     )
-    query = newest_first(query, Favourite.added_at, Favourite.gif, cursor, limit + 1)
-    rows, following = page(
-        list(query), limit, lambda row: (Favourite.added_at.db_value(row.added_at), row.gif_id)
-    )
+    rows, following = newest_page(query, Favourite.added_at, Favourite.gif, cursor, limit)
     return [row.gif for row in rows], following

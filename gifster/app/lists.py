@@ -11,7 +11,14 @@ from peewee import SQL, fn
 
 from gifster.app import originals, search, texts
 from gifster.app.access import STRANGER, Viewer, listed, may_see_gif
-from gifster.app.cursors import MAX_LIMIT, bad_cursor, check_limit, newest_first, page
+from gifster.app.cursors import (
+    MAX_LIMIT,
+    bad_cursor,
+    check_limit,
+    newest_first,
+    newest_page,
+    page,
+)
 from gifster.app.edits import Edit
 from gifster.app.errors import BadQuery, NotFound
 from gifster.app.models import Gif, GifTag, Tag, User
@@ -92,40 +99,24 @@ def _one_of(name: str, value: str, values: Sequence[str]) -> str:
 
 
 def _newest_page(tag: str, cursor: str, limit: int) -> tuple[list[Gif], str | None]:
-    try:
-        if not (tag or cursor):
-            return _page(_NEWEST.records(most=limit + 1), limit)
-        return _page(list(_newest_with(tag, limit + 1, cursor)), limit)
-    except Exception as error:
-        if not is_of_one_row(error):
-            raise
-    # A GIF that cannot be read is left out, but has its place: the next page begins after it.
-    query = _newest_with(tag, limit + 1, cursor)
-    places, following = _page(list(query.select(Gif.id, Gif.created_at)), limit)
-    shown = {place.id for place in places}
-    return [gif for gif in readable(query) if gif.id in shown], following
-
-
-def _newest_with(tag: str, most: int, cursor: str) -> Any:
-    query = _newest_first(most, cursor)
-    return query.where(Gif.id.in_(tagged(Tag.name == tag))) if tag else query
-
-
-def _newest_first(most: Any, cursor: str = "") -> Any:
-    return newest_first(Gif.select().where(listed()), Gif.created_at, Gif.id, cursor, most)
+    if not (tag or cursor):
+        try:
+            gifs = _NEWEST.records(most=limit + 1)
+        except Exception as error:
+            if not is_of_one_row(error):
+                raise
+        else:
+            return page(gifs, limit, lambda gif: (Gif.created_at.db_value(gif.created_at), gif.id))
+    query: Any = Gif.select().where(listed())
+    if tag:
+        query = query.where(Gif.id.in_(tagged(Tag.name == tag)))
+    return newest_page(query, Gif.created_at, Gif.id, cursor, limit)
 
 
 #: The first page, which most people see.
-_NEWEST = Statement(lambda most: _newest_first(most))  # noqa: PLW0108 it has no cursor
-
-
-def _page(gifs: list[Gif], limit: int) -> tuple[list[Gif], str | None]:
-    """The GIFs of a page, and the cursor of the next one.
-
-    Parameters:
-      gifs: those of the page, and one more if there is one.
-    """
-    return page(gifs, limit, lambda gif: (Gif.created_at.db_value(gif.created_at), gif.id))
+_NEWEST = Statement(
+    lambda most: newest_first(Gif.select().where(listed()), Gif.created_at, Gif.id, "", most)
+)
 
 
 def count_by_state() -> dict[str, int]:

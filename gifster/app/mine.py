@@ -1,6 +1,6 @@
 """A user's own GIFs, whatever their visibility."""
 
-from gifster.app.cursors import check_limit, newest_first, page
+from gifster.app.cursors import newest_page
 from gifster.app.models import Gif, User
 
 
@@ -10,7 +10,5 @@ def gifs_of(user: User, *, cursor: str = "", limit: int = 30) -> tuple[list[Gif]
     Raises:
       BadQuery: the limit or the cursor is invalid.
     """
-    check_limit(limit)
     own = Gif.select().where((Gif.user == user) & Gif.trashed_at.is_null())
-    gifs = list(newest_first(own, Gif.created_at, Gif.id, cursor, limit + 1))
-    return page(gifs, limit, lambda gif: (Gif.created_at.db_value(gif.created_at), gif.id))
+    return newest_page(own, Gif.created_at, Gif.id, cursor, limit)

@@ -9,7 +9,7 @@ from typing import Any
 
 from gifster.app import library, search
 from gifster.app.access import Reach, may_show_again
-from gifster.app.cursors import check_limit, newest_first, page
+from gifster.app.cursors import newest_page
 from gifster.app.database import db
 from gifster.app.errors import Denied
 from gifster.app.models import Gif, User, moment_before, now
@@ -86,10 +86,8 @@ def trash_of(user: User, *, cursor: str = "", limit: int = 30) -> tuple[list[Gif
     Raises:
       BadQuery: the limit or the cursor is invalid.
     """
-    check_limit(limit)
     in_trash = Gif.select().where((Gif.user == user) & Gif.trashed_at.is_null(False))
-    gifs = list(newest_first(in_trash, Gif.trashed_at, Gif.id, cursor, limit + 1))
-    return page(gifs, limit, lambda gif: (Gif.trashed_at.db_value(gif.trashed_at), gif.id))
+    return newest_page(in_trash, Gif.trashed_at, Gif.id, cursor, limit)
 
 
 def empty(user: User) -> int:

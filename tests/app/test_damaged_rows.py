@@ -3,15 +3,19 @@ many rows goes on with the others, and names it."""
 
 import io
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import dramatiq
 import pytest
 
-from gifster.app import file_checks, kept_uploads, lists, retention, trash
+from gifster.app import favourites, file_checks, kept_uploads, lists, mine, retention, trash
+from gifster.app.access import Viewer
 from gifster.app.accounts import leaving
 from gifster.app.database import db
 from gifster.app.models import Gif, KeptUpload, User, now
+from gifster.app.moderation import hiding
 from gifster.app.search import upkeep
 from gifster.app.search.tables import SearchEntry, SearchFill
 from gifster.app.settings import Settings
@@ -50,22 +54,36 @@ def names_it(caplog: pytest.LogCaptureFixture, gif: Gif) -> bool:
     return f"unreadable: table=gif id={gif.id} reason=JSONDecodeError" in caplog.text
 
 
+def walked(listed: Callable[..., tuple[list[Gif], str | None]]) -> list[str]:
+    """The ids of what a list has, in the order of its pages of one GIF each."""
+    shown: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        gifs, cursor = listed(limit=1, cursor=cursor)
+        shown += [gif.id for gif in gifs]
+    assert sorted(gif.id for gif in listed()[0]) == sorted(shown)
+    return sorted(shown)
+
+
 def test_lists_have_the_others_page_by_page(
     damaged: tuple[Gif, list[Gif]], caplog: pytest.LogCaptureFixture
 ):
     bad, others = damaged
     wanted = sorted(gif.id for gif in others)
+    ann = User.get()
+    for gif in (bad, *others):
+        favourites.Favourite.create(user=ann, gif=gif)
 
-    for asked in ({}, {"user": others[0].user_id}):
-        shown: list[str] = []
-        cursor: str | None = ""
-        while cursor is not None:
-            gifs, cursor = lists.list_gifs(limit=1, cursor=cursor, **asked)
-            shown += [gif.id for gif in gifs]
-        assert sorted(shown) == wanted
-        assert sorted(gif.id for gif in lists.list_gifs(**asked)[0]) == wanted
+    assert walked(lists.list_gifs) == wanted
+    assert walked(partial(lists.list_gifs, user=ann.id)) == wanted
+    assert walked(partial(mine.gifs_of, ann)) == wanted
+    assert walked(partial(favourites.favourites_of, ann, Viewer(ann.id))) == wanted
     assert sorted(gif.id for gif in lists.get_gifs([bad.id, *wanted])) == wanted
     assert names_it(caplog, bad)
+    # and those of moderators, and of what was thrown away
+    Gif.update(hidden_from="public", trashed_at=now()).execute()
+    assert walked(hiding.hidden) == wanted
+    assert walked(partial(trash.trash_of, ann)) == wanted
 
 
 def test_an_export_has_the_others(damaged: tuple[Gif, list[Gif]]):

@@ -10,7 +10,7 @@ from typing import Any
 from peewee import SQL, fn
 
 from gifster.app import texts
-from gifster.app.cursors import check_limit, newest_first, page
+from gifster.app.cursors import newest_page
 from gifster.app.errors import BadQuery, NotFound
 from gifster.app.models import Gif, MomentField, Token, User
 from gifster.jobs.wording import not_one_of
@@ -62,7 +62,6 @@ def find(
     Raises:
       BadQuery: one of them is invalid.
     """
-    check_limit(limit)
     query: Any = User.select().where(~User.email.startswith(LEFT))
     if kind:
         if kind not in set(Kind):
@@ -70,8 +69,7 @@ def find(
         query = query.where(_CONDITIONS[Kind(kind)])
     if asked := texts.query(text):
         query = query.where(_has(asked))
-    users = list(newest_first(query, User.created_at, User.id, cursor, limit + 1))
-    found, following = page(users, limit, lambda u: (User.created_at.db_value(u.created_at), u.id))
+    found, following = newest_page(query, User.created_at, User.id, cursor, limit)
     return _persons(found), following
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gifster.app import library, search, texts
 from gifster.app.access import MODERATORS, Reach, may_change, may_show_again
-from gifster.app.cursors import check_limit, newest_first, page
+from gifster.app.cursors import newest_page
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid
 from gifster.app.models import Gif, User, now
@@ -104,10 +104,8 @@ def hidden(*, cursor: str = "", limit: int = 30) -> tuple[list[Gif], str | None]
     Raises:
       BadQuery: the limit or the cursor is invalid.
     """
-    check_limit(limit)
     query: Any = Gif.select().where(Gif.hidden_from.is_null(False))
-    gifs = list(newest_first(query, Gif.created_at, Gif.id, cursor, limit + 1))
-    return page(gifs, limit, lambda gif: (Gif.created_at.db_value(gif.created_at), gif.id))
+    return newest_page(query, Gif.created_at, Gif.id, cursor, limit)
 
 
 def why_hidden(gif: Gif) -> str:

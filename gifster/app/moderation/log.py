@@ -15,7 +15,7 @@ import peewee
 
 from gifster.app import texts
 from gifster.app.access import Reach, moderates
-from gifster.app.cursors import check_limit, newest_first, page
+from gifster.app.cursors import newest_page
 from gifster.app.errors import Invalid
 from gifster.app.models import (
     BaseModel,
@@ -221,16 +221,13 @@ def entries(
     Raises:
       BadQuery: the limit or the cursor is invalid.
     """
-    check_limit(limit)
     query: Any = ModerationEntry.select()
     if gif_id:
         query = query.where(ModerationEntry.gif_id == gif_id)
     if user_id:
         about_it = (ModerationEntry.user_id == user_id) & ModerationEntry.gif_id.is_null()
         query = query.where(about_it)
-    at = ModerationEntry.at
-    found = list(newest_first(query, at, ModerationEntry.id, cursor, limit + 1))
-    return page(found, limit, lambda entry: (at.db_value(entry.at), entry.id))
+    return newest_page(query, ModerationEntry.at, ModerationEntry.id, cursor, limit)
 
 
 def entry_json(entry: ModerationEntry) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import peewee
 
 from gifster.app import library, texts
 from gifster.app.access import Viewer
-from gifster.app.cursors import check_limit, newest_first, page
+from gifster.app.cursors import newest_page
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
 from gifster.app.models import BaseModel, Gif, MomentField, User, moment_before, new_id, now
@@ -108,7 +108,6 @@ def open_reports(*, cursor: str = "", limit: int = 30) -> tuple[list[Report], st
     Raises:
       BadQuery: the limit or the cursor is invalid.
     """
-    check_limit(limit)
     query: Any = (
         Report.select(Report, Gif, User)
         .join(Gif)
@@ -116,8 +115,7 @@ def open_reports(*, cursor: str = "", limit: int = 30) -> tuple[list[Report], st
         .join(User, peewee.JOIN.LEFT_OUTER, on=(Report.user == User.id))
         .where(Report.closed_at.is_null())
     )
-    found = list(newest_first(query, Report.created_at, Report.id, cursor, limit + 1))
-    return page(found, limit, lambda one: (Report.created_at.db_value(one.created_at), one.id))
+    return newest_page(query, Report.created_at, Report.id, cursor, limit)
 
 
 def count_open() -> int:

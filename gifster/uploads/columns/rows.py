@@ -88,10 +88,14 @@ def loaded(query: Any) -> list[tuple[Any, Any]]:
 
 def readable(query: Any) -> list[Any]:
     """The records of a query. The log names those that cannot be read."""
-    found = loaded(query)
+    return read_or_logged(query.model, loaded(query))
+
+
+def read_or_logged(model: Any, found: list[tuple[Any, Any]]) -> list[Any]:
+    """The records that could be read, of what `loaded()` found. The log names the others."""
     for pk, record in found:
         if isinstance(record, Exception):
-            log_unreadable(query.model, pk, record)
+            log_unreadable(model, pk, record)
     return [record for _, record in found if not isinstance(record, Exception)]
 
 
