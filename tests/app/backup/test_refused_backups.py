@@ -76,16 +76,7 @@ def test_a_list_of_files_that_somebody_made_leads_nowhere_else(
     assert not Path("../escaped.gif").exists()
 
 
-def test_a_backup_of_a_later_release_is_refused(
-    repository: Repository, settings: Settings, elsewhere: Callable[..., Settings]
-):
-    db.execute_sql(
-        f"INSERT INTO {database.APPLIED} (name, applied) VALUES ('9999_later', '2030-01-01')"
-    )
-    added()
-    with pytest.raises(database.NewerDatabase, match="9999_later is not known"):
-        database.migrate()
-    db.execute_sql(f"DELETE FROM {database.APPLIED} WHERE name = '9999_later'")
+def back_up_of_later_release(repository: Repository, settings: Settings) -> None:
     backup = back_up(repository, settings)
     with sqlite3.connect(backup.database) as copy:
         copy.execute(
@@ -96,6 +87,19 @@ def test_a_backup_of_a_later_release_is_refused(
     changed = json.loads(facts.read_text()) | {"database_sha256": hash_of(backup.database)}
     facts.write_text(json.dumps(changed))
 
+
+def test_a_backup_of_a_later_release_is_refused(
+    repository: Repository, settings: Settings, elsewhere: Callable[..., Settings]
+):
+    db.execute_sql(
+        f"INSERT INTO {database.APPLIED} (name, applied) VALUES ('9999_later', '2030-01-01')"
+    )
+    added()
+    with pytest.raises(database.NewerDatabase, match="9999_later is not known"):
+        database.migrate()
+    db.execute_sql(f"DELETE FROM {database.APPLIED} WHERE name = '9999_later'")
+    back_up_of_later_release(repository, settings)
+
     with pytest.raises(database.NewerDatabase, match="install the later release"):
         restoring.restore(repository, repository.backup(None), elsewhere())
     assert not Path("var/gifster.db").exists()
@@ -105,13 +109,10 @@ def test_a_backup_of_a_later_release_is_refused_before_any_file_is_copied(
     repository: Repository, settings: Settings, elsewhere: Callable[..., Settings]
 ):
     added()
-    db.execute_sql(
-        f"INSERT INTO {database.APPLIED} (name, applied) VALUES ('9999_later', '2030-01-01')"
-    )
-    backup = back_up(repository, settings)
+    back_up_of_later_release(repository, settings)
 
     with pytest.raises(database.NewerDatabase, match="9999_later"):
-        restoring.restore(repository, backup, elsewhere())
+        restoring.restore(repository, repository.backup(None), elsewhere())
     assert files_below(Path()) == []
 
 
