@@ -113,10 +113,12 @@ def _newest_page(tag: str, cursor: str, limit: int) -> tuple[list[Gif], str | No
     return newest_page(query, Gif.created_at, Gif.id, cursor, limit)
 
 
+def _newest(most: Any) -> Any:
+    return newest_first(Gif.select().where(listed()), Gif.created_at, Gif.id, "", most)
+
+
 #: The first page, which most people see.
-_NEWEST = Statement(
-    lambda most: newest_first(Gif.select().where(listed()), Gif.created_at, Gif.id, "", most)
-)
+_NEWEST = Statement(_newest)
 
 
 def count_by_state() -> dict[str, int]:

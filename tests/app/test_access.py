@@ -149,7 +149,7 @@ def test_duplicates_that_somebody_may_not_see_are_not_mentioned(booted: Settings
 def test_the_first_page_reads_an_index_of_the_listed_gifs(booted: Settings):
     rows = [{"title": "a", "visibility": "private"} for _ in range(500)]
     Gif.insert_many(rows).execute()
-    sql, _ = lists._newest_first(31).sql()
+    sql, _ = lists._newest(31).sql()
     if isinstance(db.obj, peewee.PostgresqlDatabase):
         db.execute_sql("ANALYZE gif")
         plan = db.execute_sql(f"EXPLAIN {sql}", [31]).fetchall()
