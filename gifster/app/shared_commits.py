@@ -22,8 +22,8 @@ from gifster.jobs.database_errors import sqlstate_of
 from gifster.jobs.transactions import Transaction
 
 #: How long a shared transaction waits for others' locks on PostgreSQL (ms). It is less than the
-#: time after which PostgreSQL looks for deadlocks (`deadlock_timeout`, 1 s), so it is always the
-#: shared transaction that gives way.
+#: time after which PostgreSQL looks for deadlocks (`deadlock_timeout`, 1 s), so the shared
+#: transaction gives way, unless the other one began to wait half a second before it.
 LOCK_WAIT_MS = 500
 #: How long `is_committed()` waits for a server that restarts (seconds), and between two tries.
 RESTART_S, TRY_AGAIN_S = 10.0, 0.2

@@ -61,7 +61,7 @@ def ask(user: User) -> Export:
             raise Conflict("export_running", "Your GIFs are being packed already. Wait a little.")
         Export.delete().where(Export.user == user).execute()
         made = Export.create(user=user)
-        # Each may take hours: one group leaves a thread of each worker to all else.
+        # Each may take hours. One group leaves a thread to all else, if a worker has several.
         enqueue("make_export", made.id, group="make_export")
     return made
 
