@@ -233,6 +233,14 @@ def back(server: str) -> psycopg.Connection[Any]:
     return eventually(lambda: unless_away(server))
 
 
+def write_to_the_disk_with_commits_only(server: str) -> None:
+    """Otherwise a server writes what open transactions have done after 200 ms at the latest, and
+    remembers their numbers after a crash."""
+    with psycopg.connect(server, autocommit=True) as other:
+        other.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+        other.execute("SELECT pg_reload_conf()")
+
+
 def unless_away(server: str) -> psycopg.Connection[Any] | None:
     try:
         return psycopg.connect(server)
@@ -245,6 +253,7 @@ def test_an_upload_fails_at_once_if_the_server_crashed_before_its_commit(
 ):
     # Given a server that crashes when it has written nothing of an upload to its disk
     commit = db.obj.commit
+    write_to_the_disk_with_commits_only(own_server)
 
     def lost() -> None:
         crash(own_server)
@@ -263,6 +272,7 @@ def test_an_upload_is_not_accepted_because_another_transaction_got_its_number(
     own_server: str, commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
 ):
     commit = db.obj.commit
+    write_to_the_disk_with_commits_only(own_server)
 
     def lost() -> None:
         # Given a server that crashes, restarts and gives the transaction's number once more
@@ -274,6 +284,7 @@ def test_an_upload_is_not_accepted_because_another_transaction_got_its_number(
                 ((given,),) = other.execute("SELECT pg_current_xact_id()::text::bigint").fetchall()
                 other.execute("INSERT INTO tag (name) VALUES (%s)", (f"by {given}",))
                 other.commit()
+        assert given == number
         commit()
 
     monkeypatch.setattr(db.obj, "commit", lost)
