@@ -5,7 +5,8 @@ A command then takes a tenth of the processor time. It is a process of its own a
 own folder, environment and output, in a session of its own; only its imports came earlier, and it
 ends without taking Python's modules apart. The server of a command's sandbox is forked, too, from
 a process that has imported no more than such a server does.
-`make test-all` starts every command afresh, and so does a stack that is told to (`Stack.fresh`).
+`make test-all` starts the commands of `tests/app` and `tests/cli` afresh, and so does a stack that
+is told to (`Stack.fresh`).
 """
 
 import atexit

@@ -20,6 +20,7 @@ from bench import (
     whole,
 )
 from bench.rounds import Options
+from tests.combinations import only_in_ci
 
 
 def test_uploads_have_a_row_for_each_size_and_number_of_connections():
@@ -212,6 +213,7 @@ def test_a_section_is_made_from_what_a_round_found(section: Any, found: Any, lin
     assert [line for line in lines if line not in text] == []
 
 
+@only_in_ci("2 s: it makes files and sweeps them")
 def test_a_sweep_is_measured(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sweep, "COUNTS", [40])
 

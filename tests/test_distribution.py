@@ -11,6 +11,7 @@ import pytest
 
 import gifster
 from tests import images
+from tests.combinations import only_in_ci
 from tests.distribution import Environment, NoIndex, build_wheel
 from tests.machine import one_at_a_time
 
@@ -136,6 +137,7 @@ def test_the_wheel_has_all_that_it_needs_and_nothing_else(wheel: Path):
     assert {"heic", "mp4", "postgresql", "rabbitmq", "s3", "server"} <= set(extras)
 
 
+@only_in_ci("7 s: pip installs the wheel; what it has in it is looked at daily")
 def test_the_libraries_come_with_few_packages(installed: Environment):
     packages = installed.packages()
 
@@ -144,6 +146,7 @@ def test_the_libraries_come_with_few_packages(installed: Environment):
     assert installed.megabytes() <= 45
 
 
+@only_in_ci("7 s: pip installs the wheel; what it has in it is looked at daily")
 def test_the_libraries_load_nothing_of_the_application_and_what_they_need_late(
     installed: Environment,
 ):
@@ -158,6 +161,7 @@ def test_the_libraries_load_nothing_of_the_application_and_what_they_need_late(
     }  # fmt: skip
 
 
+@only_in_ci("7 s: pip installs the wheel; what it has in it is looked at daily")
 def test_the_jobs_are_tested_without_images_and_uploads(installed: Environment):
     code = "import sys, gifster.jobs.testing; print(*sys.modules)"
 
@@ -167,6 +171,7 @@ def test_the_jobs_are_tested_without_images_and_uploads(installed: Environment):
     assert not [name for name in loaded if name.startswith(("gifster.uploads", "gifster.imaging"))]
 
 
+@only_in_ci("7 s: pip installs the wheel; what it has in it is looked at daily")
 def test_an_application_of_a_strangers_works(installed: Environment, tmp_path: Path):
     (tmp_path / "cat.gif").write_bytes(images.gif((60, 40), [50] * 3))
 
@@ -176,6 +181,7 @@ def test_an_application_of_a_strangers_works(installed: Environment, tmp_path: P
     assert printed.strip().endswith("thumb.gif")
 
 
+@only_in_ci("7 s: pip installs the wheel; what it has in it is looked at daily")
 def test_the_commands_of_the_libraries_need_no_application(installed: Environment):
     code = "from gifster.jobs.command import main; main(['sql', 'sqlite'])"
     assert 'CREATE TABLE IF NOT EXISTS "outbox"' in installed.run(code)
@@ -184,6 +190,7 @@ def test_the_commands_of_the_libraries_need_no_application(installed: Environmen
     assert installed.run(code) == "1\n"
 
 
+@only_in_ci("7 s: pip installs the wheel; what it has in it is looked at daily")
 def test_what_is_missing_names_its_extra(installed: Environment):
     messages = dict(line.split(": ", 1) for line in installed.run(MISSING).splitlines())
 
@@ -201,6 +208,7 @@ def test_what_is_missing_names_its_extra(installed: Environment):
     }
 
 
+@only_in_ci("7 s: pip installs the wheel; what it has in it is looked at daily")
 def test_the_command_without_the_application_says_how_to_install_it(installed: Environment):
     for command in (["gifster", "web"], ["python", "-m", "gifster", "--help"]):
         program = installed.folder / "bin" / command[0]

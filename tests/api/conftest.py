@@ -14,6 +14,15 @@ from tests.passwords import cheap_passwords  # noqa: F401 a fixture
 from tests.stack import Stack
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forked_commands() -> Iterator[None]:
+    """These tests talk to commands, and others try how commands start: they are forked in CI, too,
+    which saves it some minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stack, "fresh", False)
+        yield
+
+
 @pytest.fixture
 def connection(web: Stack) -> Iterator[socket.socket]:
     """A connection to the web server, which says nothing yet."""

@@ -13,6 +13,7 @@ import pytest
 from tests import images
 from tests.api.upload_form import open_form, payload
 from tests.browser import MOTION
+from tests.combinations import only_in_ci
 from tests.machine import eventually
 from tests.stack import Stack
 
@@ -349,7 +350,9 @@ def test_the_page_shows_who_is_logged_in_after_a_sign_up(open_page: Callable[...
     page.get_by_role("link", name="Log in").wait_for()
 
 
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(
+    "width", [360, pytest.param(1280, marks=only_in_ci("the narrow one is tried daily"))]
+)
 def test_no_page_is_wider_than_its_window(open_page: Callable[..., Any], stack: Stack, width: int):
     gif_id = stack.finished(
         stack.upload(images.gif((600, 100)), title="W" * 200, tags="a" * 50).json()["id"]

@@ -177,6 +177,7 @@ def test_a_busy_server_gets_the_time_it_asks_for(chromium: Any, stack: Stack):
     context.close()
 
 
+@only_in_ci("a browser; a lost connection is tried daily")
 def test_a_person_decides_about_an_upload_whose_answer_was_lost(
     chromium: Any, new_stack: Callable[..., Stack]
 ):
@@ -364,6 +365,7 @@ def test_files_come_in_by_a_drop_anywhere_and_from_the_clipboard(open_page: Call
     page.get_by_role("heading", name="Pasted").wait_for()
 
 
+@only_in_ci("a browser; test_browser_details.py logs people out daily")
 def test_who_is_logged_out_meanwhile_logs_in_elsewhere_and_tries_again(chromium: Any, stack: Stack):
     # Given a session that ends before an upload
     with chromium.new_context(base_url=str(stack.client.base_url)) as context:

@@ -8,6 +8,7 @@ import pytest
 
 from gifster.api.pages.links import MOST_BACK, page_links
 from tests import images
+from tests.combinations import only_in_ci
 from tests.machine import eventually
 from tests.stack import Stack
 
@@ -121,6 +122,7 @@ def test_the_focus_stays_while_pages_are_loaded(page: Any):
     assert page.locator("#told").inner_text() == "30 more GIFs"
 
 
+@only_in_ci("a browser; the gallery is scrolled daily")
 def test_results_of_the_script_are_loaded_on_scroll_too(page: Any):
     # Given somebody who has scrolled, and searches
     page.goto("/")

@@ -267,6 +267,7 @@ def logged_in(open_page: Callable[..., Any]) -> Callable[..., Any]:
     return open_it
 
 
+@only_in_ci("a browser; tests/examples tries the same page daily")
 def test_the_page_updates_itself_and_its_buttons_work(stack: Stack, logged_in, enqueue, ask):
     # Given an open page
     page = logged_in()
@@ -336,6 +337,7 @@ def test_everything_works_without_javascript(stack: Stack, logged_in, enqueue, a
     page.get_by_text("No jobs have died").wait_for()
 
 
+@only_in_ci("a browser; tests/examples tries the same page daily")
 @pytest.mark.parametrize(
     "width", [360, pytest.param(1280, marks=only_in_ci("the narrow one is tried daily"))]
 )

@@ -67,7 +67,7 @@ FOR_ADMINS = ("/api/jobs", "/api/queues", "/api/workers", "/api/stats")
 
 
 settings = hypothesis.settings(
-    max_examples=examples(4, of=60),
+    max_examples=examples(4, of=30),
     deadline=None,
     derandomize=True,
     database=None,

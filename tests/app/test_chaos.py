@@ -23,7 +23,7 @@ ON = [("SQLite", 400), ("PostgreSQL", 100)]
 def test_nothing_is_lost_done_twice_or_left_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ):
-    uploads = examples(16, of=60)
+    uploads = examples(16, of=40)
     monkeypatch.setattr(scenarios, "BACKLOG_S", 4.0)
     monkeypatch.setattr(scenarios, "PACE", uploads / 60)
     scenario, _ = SCENARIOS[name]

@@ -113,7 +113,7 @@ def test_uploads_changed_at_any_moment(stack: Stack, request: pytest.FixtureRequ
             clients.submit(
                 one, number, chance.uniform(0, 0.4), chance.choice(["replaced", "deleted", "kept"])
             )
-            for number in range(examples(8, of=48))
+            for number in range(examples(8, of=24))
         ]
         outcomes = [future.result() for future in started]
 

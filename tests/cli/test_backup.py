@@ -18,7 +18,7 @@ from tests.s3 import S3Server
 from tests.stack import Stack
 
 #: No more than the worker of a test can store in some seconds.
-MOST_UPLOADS = examples(20, of=60)
+MOST_UPLOADS = examples(20, of=40)
 
 
 @dataclass

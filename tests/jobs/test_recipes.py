@@ -18,7 +18,7 @@ from playhouse.migrations import Runner
 
 from gifster import jobs
 from tests import databases
-from tests.combinations import on_postgresql, on_sqlite
+from tests.combinations import on_postgresql, on_sqlite, only_in_ci
 from tests.docs_code import DOCS, ROOT, blocks
 from tests.jobs.conftest import Outbox
 from tests.machine import BIN, eventually
@@ -45,6 +45,7 @@ def unit() -> configparser.SectionProxy:
     return parser["Service"]
 
 
+@only_in_ci("3 s: it starts what systemd would start")
 @pytest.mark.long
 @on_postgresql
 def test_the_application_runs_as_its_unit_says(folder: Path, database_url: str, broker_url: str):

@@ -14,6 +14,7 @@ import pytest
 from gifster import jobs
 from gifster.jobs import Job, QueueWeight, State
 from gifster.jobs.testing import run_jobs
+from tests.combinations import only_in_ci
 from tests.machine import eventually
 
 
@@ -81,6 +82,7 @@ def test_what_needs_a_real_broker_says_so(broker: Any):
         _ = broker.client
 
 
+@only_in_ci("3 s: three commands start")
 @pytest.mark.parametrize("command", ["run", "worker", "scheduler"])
 def test_processes_of_their_own_refuse_it(command: str, tmp_path: Path):
     (tmp_path / "tasks.py").write_text(

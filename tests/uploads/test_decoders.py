@@ -11,6 +11,7 @@ from gifster.imaging.errors import ImagingError
 from gifster.imaging.probe import probe
 from gifster.uploads import UploadError
 from gifster.uploads.files.validation import Limits
+from tests.combinations import only_in_ci
 from tests.machine import ALL_EXAMPLES, examples
 
 SEED, MUTATIONS = 7, examples(30, of=150)
@@ -52,6 +53,7 @@ def test_a_heavy_image_gets_its_versions_and_a_bomb_costs_one_process(name: str)
     assert verdict.memory > 0 or name in damage.BOMBS
 
 
+@only_in_ci("2.5 s; bombs of GIFs are tried daily")
 def test_bombs_of_videos_and_other_stills_keep_the_limits():
     verdict = attack("bombs", [make() for make in bombs.BOMBS.values()], ways=["versions"])
 
@@ -59,6 +61,7 @@ def test_bombs_of_videos_and_other_stills_keep_the_limits():
     assert verdict.counts.total() == len(bombs.BOMBS)
 
 
+@only_in_ci("2 s; one recipe is tried daily")
 @pytest.mark.parametrize(
     ("name", "way"),
     [

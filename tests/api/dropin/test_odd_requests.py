@@ -47,7 +47,7 @@ parameters = some.lists(
 )
 
 
-@hypothesis.settings(max_examples=examples(40, of=3_000), deadline=None, derandomize=True,
+@hypothesis.settings(max_examples=examples(40, of=1_500), deadline=None, derandomize=True,
                      database=None)  # fmt: skip
 @hypothesis.given(path=some.sampled_from(PATHS), sent=parameters)
 def test_any_query_gets_an_answer_in_its_shape(
@@ -74,7 +74,7 @@ def _cats(gifs: Library) -> None:
         gifs.add(f"A cat {number}", "cat funny")
 
 
-@hypothesis.settings(max_examples=examples(60, of=5_000), deadline=None, derandomize=True,
+@hypothesis.settings(max_examples=examples(60, of=2_500), deadline=None, derandomize=True,
                      database=None)  # fmt: skip
 @hypothesis.given(
     offset=some.integers(0, MOST_OFFSET),
@@ -102,7 +102,7 @@ def test_a_position_of_an_earlier_release_goes_on():
     assert (offset, top, asked.raw("q")) == (20, 0, "cat")
 
 
-@hypothesis.settings(max_examples=examples(100, of=10_000), deadline=None, derandomize=True,
+@hypothesis.settings(max_examples=examples(100, of=5_000), deadline=None, derandomize=True,
                      database=None)  # fmt: skip
 @hypothesis.given(pos=some.one_of(some.text(), some.binary().map(lambda b: b.hex())))
 def test_any_other_position_is_refused_or_read(pos: str):

@@ -92,6 +92,7 @@ def test_what_moves_is_copied_as_html(
     assert page.evaluate(READ) == f"{base(stack)}/g/{moving['id']}.gif"
 
 
+@only_in_ci("a browser; the menu is used daily")
 def test_without_tls_a_link_is_copied_too(open_page: Open, stack: Stack, moving: dict[str, Any]):
     page = open_page()
     page.context.add_init_script("delete Navigator.prototype.clipboard")
@@ -120,6 +121,7 @@ def test_a_download_has_its_name(open_with_clipboard: Open, make: Make):
     assert begun.value.suggested_filename == "Jump.gif"
 
 
+@only_in_ci("a browser; the menu is used daily")
 def test_the_systems_share_sheet_gets_the_file(open_page: Open, make: Make):
     gif = make(title="Sheet")
     page = open_page()
@@ -138,6 +140,7 @@ def test_the_systems_share_sheet_gets_the_file(open_page: Open, make: Make):
     assert told == ["Sheet.gif", "image/gif", gif["image"]["bytes"]]
 
 
+@only_in_ci("a browser; one key is tried daily")
 def test_two_keys_lead_from_the_search_to_the_clipboard(
     open_with_clipboard: Open, stack: Stack, make: Make
 ):
