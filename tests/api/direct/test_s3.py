@@ -49,9 +49,10 @@ def two(
 
 @pytest.fixture
 def cache(two: Stack, s3_server: S3Server) -> Any:
-    """What the bucket has, as a function."""
+    """What the bucket has that other tests have not left there, as a function."""
     folder = s3_server.folder(two.environment["GIFSTER_CACHE__BUCKET"])
-    return lambda: files_below(folder)
+    before = set(files_below(folder))
+    return lambda: [file for file in files_below(folder) if file not in before]
 
 
 def fresh(two: Stack) -> Tus:
