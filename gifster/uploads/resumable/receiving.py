@@ -99,7 +99,11 @@ class Receiver:
         if self._writer is None:
             self._key = new_key(self._rules)
             self._writer = writer(storage(self.upload.storage), self._key)
-        self._writer.write(piece)
+        try:
+            self._writer.write(piece)
+        except BaseException:
+            self.abort()  # a full disk may have taken some bytes of the piece
+            raise
         self._gathered += len(piece)
 
     def keep(self) -> None:
@@ -206,9 +210,13 @@ class Receiver:
             except FileNotFoundError:
                 check_present(storage(self.upload.storage))
                 raise PartsLost from None  # or another request has merged it
+            left = part.bytes
             with file:
                 while piece := file.read(PIECE_BYTES):
+                    left -= len(piece)
                     yield piece
+            if left:  # the client would be told that all is well
+                raise PartsLost
 
 
 def _absorbed(parts: list[Part], size: int) -> list[Part]:

@@ -1,7 +1,11 @@
 """Resumable uploads whose connections are lost, whose offsets lie, and whose processes die."""
 
 import io
+import os
+import resource
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import peewee
@@ -160,6 +164,55 @@ class TestChecksums:
         assert refused.status_code == 460
         assert ResumableUpload.select().count() == 0
         assert app.cached == []
+
+
+class TestFullDisks:
+    """Disks that take some bytes of a piece, and no more."""
+
+    def test_a_piece_of_which_only_a_part_was_written_is_not_kept(self, app: Application, one: Tus):
+        # Given a body of three pieces, and no room for more than one and a half
+        content = GIF + os.urandom(290_000)
+        piece = len(content) // 3
+        path = one.begun(len(content))
+        receiver = receiving.Receiver(FilmUploader, rows.find(FilmUploader, path[1:], "ann"), 0)
+        receiver.write(content[:piece])
+        with largest_file(piece * 3 // 2), pytest.raises(OSError, match="too large"):
+            receiver.write(content[piece : 2 * piece])
+        receiver.break_off()
+
+        # When there is room again, and the client goes on where the server says
+        offset = one.offset(path)
+        assert one.patch(path, offset, content[offset:]).status_code == 204
+
+        # Then what is there is what was sent
+        assert one.told(path)["bytes"] == len(content)
+        [cached] = app.cached
+        assert (app.cache_folder / cached).read_bytes() == content
+
+    @pytest.mark.parametrize("platform", ["folders and SQLite"], indirect=True)
+    @pytest.mark.parametrize("change", [lambda part: part + b"x", lambda part: part[:-1]])
+    def test_a_part_of_another_length_counts_as_lost(
+        self, app: Application, one: Tus, change: Callable[[bytes], bytes]
+    ):
+        path = one.begun(len(GIF), GIF[:1000])
+        [part] = app.cached
+        (app.cache_folder / part).write_bytes(change(GIF[:1000]))
+
+        answer = one.patch(path, 1000, GIF[1000:])
+
+        assert (answer.status_code, answer.json()["code"]) == (422, "upload_lost")
+        assert one.head(path).status_code == 410
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond a size, until the block ends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class TestTheEnd:
