@@ -53,6 +53,15 @@ class Times:
     total_s: float
     deadline: float
 
+    def check(self, host: str) -> None:
+        """Raise `RemoteFailed` if that time is over.
+
+        Parameters:
+          host: the name of the server that took so long.
+        """
+        if time.monotonic() >= self.deadline:
+            raise RemoteFailed(f"{host} took longer than {self.total_s:g} seconds.")
+
 
 class _Answer(http.client.HTTPResponse):
     """Skips all interim responses (RFC 9110, 15.2); `http.client` stops at a 103."""
@@ -91,6 +100,8 @@ def request(
     try:
         with _reported(place, "the server did not answer like a web server"):
             connection = _connected(connections, times)
+            # The watchdog cannot cut what is not connected yet, and comes only once.
+            times.check(place.host)
             connection.timeout = times.stall_s
             opened.append(connection.sock)  # a response may take the socket over
             connection.request("GET", place.target, headers={"Host": place.authority, **headers},
@@ -178,8 +189,7 @@ def _pieces(place: RemoteUrl, answer: urllib3.HTTPResponse, times: Times) -> Ite
     while True:
         with _reported(place, "the server did not send the whole file"):
             piece = answer.read(PIECE_BYTES, decode_content=False)
-        if time.monotonic() >= times.deadline:  # this end may be our own cut
-            raise RemoteFailed(f"{place.host} took longer than {times.total_s:g} seconds.")
+        times.check(place.host)  # this end may be our own cut
         if not piece:
             return
         yield piece

@@ -4,6 +4,8 @@ import http.server
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +204,57 @@ def test_a_server_that_trickles_is_cut(
         finally:
             over.set()
     assert app.cached == []
+
+
+def test_a_server_that_takes_the_connection_too_late_gets_no_request(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a server whose queue of connections is full until the time of the fetch is over. It
+    # could trickle then for as long as it likes
+    monkeypatch.setattr(remote.Downloader, "total_s", 0.3)
+    requests: list[bytes] = []
+
+    def serve(listener: socket.socket, queued: list[socket.socket]) -> None:
+        threading.Event().wait(0.6)
+        for waiting in queued:
+            waiting.close()
+        while True:
+            connection, (_, port) = listener.accept()
+            with connection:
+                connection.settimeout(5)
+                if port not in ports:
+                    requests.append(connection.recv(65536))
+                    return
+
+    with full_listener() as (listener, queued):
+        ports = {waiting.getsockname()[1] for waiting in queued}
+        server = threading.Thread(target=serve, args=(listener, queued))
+        server.start()
+        with pytest.raises(errors.RemoteFailed):
+            fetched(f"http://127.0.0.1:{listener.getsockname()[1]}/a.gif")
+        server.join(10)
+
+    assert requests == [b""]
+
+
+@contextmanager
+def full_listener() -> Iterator[tuple[socket.socket, list[socket.socket]]]:
+    """A listening socket that takes no more connections for now, and those that wait in it."""
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        queued: list[socket.socket] = []
+        while True:
+            waiting = sockets.enter_context(socket.socket())
+            waiting.settimeout(0.2)
+            try:
+                waiting.connect(listener.getsockname())
+            except TimeoutError:
+                waiting.close()
+                break
+            queued.append(waiting)
+        yield listener, queued
 
 
 def test_nobody_there(app: Application):
