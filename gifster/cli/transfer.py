@@ -179,8 +179,11 @@ def _owner(address: str | None) -> "User | None":
 def _refusals() -> Iterator[None]:
     """Errors of the application become `Refused`, which says in a line what is wrong."""
     from gifster.app.errors import LibraryError
+    from gifster.uploads import StorageUnavailable
 
     try:
         yield
     except LibraryError as error:
         raise refusal(error) from None
+    except StorageUnavailable as error:
+        raise Refused(f"a storage is away: {error}") from None

@@ -22,6 +22,8 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
     if done.returncode:
         folder.rmdir()
         pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-    folder.rmdir()
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()

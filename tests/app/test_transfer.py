@@ -34,6 +34,7 @@ from gifster.uploads.testing import run_jobs
 from tests import images
 from tests.app.gifs import cached
 from tests.app.people import person
+from tests.app.small_disks import mounted
 from tests.combinations import on_postgresql
 from tests.imaging.png import chunk, with_chunks
 from tests.machine import eventually, files_below
@@ -500,6 +501,25 @@ def test_a_full_disk_ends_an_export_and_is_no_fault_of_the_pictures(folder: Path
         exported += exporting.export(Full(), exporting.chosen())
 
     assert exported == []
+
+
+def test_a_full_disk_ends_an_import_and_is_no_fault_of_the_pictures(tmp_path: Path):
+    # Given a cache that has no room for the second of two pictures
+    pictures, disk = tmp_path / "pictures", tmp_path / "disk"
+    pictures.mkdir()
+    disk.mkdir()
+    (pictures / "a.gif").write_bytes(images.gif())
+    (pictures / "b.gif").write_bytes(images.noisy_gif((400, 300), 4))
+    before = config.storages
+
+    with mounted(disk, "size=100k"):
+        configure({**before, "cache": LocalStorage(disk)})
+        with pytest.raises(OSError, match="No space left"):
+            imported(pictures)
+
+    # When there is room, and the import is started again
+    configure(before)
+    assert counts(imported(pictures)) == {"added": 2}
 
 
 def test_a_folder_that_cannot_be_listed_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch):

@@ -71,6 +71,24 @@ def test_it_says_what_it_cannot_do(new_stack: Callable[..., Stack], tmp_path: Pa
         assert "Traceback" not in run.stderr
 
 
+def test_an_import_says_that_the_cache_is_away(new_stack: Callable[..., Stack], tmp_path: Path):
+    stack = new_stack(
+        GIFSTER_CACHE__KIND="s3",
+        GIFSTER_CACHE__BUCKET="cache",
+        GIFSTER_CACHE__ENDPOINT_URL="http://127.0.0.1:1",
+        GIFSTER_CACHE__ACCESS_KEY_ID="key",
+        GIFSTER_CACHE__SECRET_ACCESS_KEY="secret",
+    )
+    (tmp_path / "one.gif").write_bytes(images.gif())
+
+    done = stack.run("gifster", "import", str(tmp_path / "one.gif"))
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    *_, said = done.stderr.splitlines()
+    assert said.startswith("gifster: a storage is away: S3 bucket 'cache': Could not connect")
+
+
 def test_an_export_removes_what_a_killed_one_has_left(
     new_stack: Callable[..., Stack], tmp_path: Path
 ):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 from pathlib import PurePath
+from typing import IO
 
 import peewee
 
@@ -23,7 +24,7 @@ from gifster.app.texts import Rating, Visibility
 from gifster.app.transfer.sources import Details, Found
 from gifster.jobs import transaction
 from gifster.uploads import CachedFile, UploadError
-from gifster.uploads.files.sources import cache_stream
+from gifster.uploads.files.sources import cache_pieces
 from gifster.uploads.remote.downloader import fetch
 
 #: So many GIFs share a transaction.
@@ -95,6 +96,9 @@ def add_all(
     Yields:
       what has become of each picture, roughly in their order. If the caller ends earlier, what was
       yielded as added stays.
+
+    Raises:
+      OSError, StorageUnavailable: the cache takes nothing now. What was yielded stays.
     """
     rest, more = iter(found), list(tags)
     twins: list[Found] = []
@@ -164,14 +168,22 @@ def _refusing(picture: _Picture) -> Iterator[None]:
         yield
     except (UploadError, LibraryError) as error:
         picture.end(What.REFUSED, reason=str(error))
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """A block that reads a picture where it was found. What it raises is a fault of that picture; a
+    cache that is full or away is not, and ends the import."""
+    try:
+        yield
     except _UNREADABLE as error:
         reason = str(error) or type(error).__name__
-        picture.end(What.REFUSED, reason=f"It cannot be read: {reason}.")
+        raise Invalid("source_unreadable", f"It cannot be read: {reason}.") from None
 
 
 def _read(picture: _Picture) -> None:
     """Read what is said of a picture, and its hash."""
-    with _refusing(picture):
+    with _refusing(picture), _reading():
         picture.details = picture.found.details()
         if picture.found.open is None:
             return
@@ -190,9 +202,22 @@ def _cache(picture: _Picture) -> None:
         if found.open is None:
             picture.cached = fetch(ImageUploader, found.name)
         else:
-            with found.open() as file:
-                picture.cached = cache_stream(ImageUploader, file, PurePath(found.name).name)
+            with _reading():
+                file = found.open()
+            with file:
+                picture.cached = cache_pieces(
+                    ImageUploader, _pieces(file), PurePath(found.name).name
+                )
         picture.sha256 = picture.cached.sha256
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    while True:
+        with _reading():
+            piece = file.read(PIECE_BYTES)
+        if not piece:
+            return
+        yield piece
 
 
 def _new_ones(batch: list[_Picture], user: User | None) -> list[_Picture]:
