@@ -6,6 +6,8 @@ the row) or it is an hour old.
 """
 
 import logging
+import re
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +24,8 @@ logger = logging.getLogger("gifster.app.kept_uploads")
 
 #: The cache id of such a file is handed on for less (see `gifster.uploads.files.cache_ids`).
 MOST_AGE = timedelta(hours=1)
+#: Whatever could be a key in a text.
+_KEYS = re.compile(r"[A-Za-z0-9._/-]+")
 
 
 def keep(cached: CachedFile, user: User | None, quota: Quota | None) -> None:
@@ -61,19 +65,29 @@ def forget_expired() -> int:
     A form that was sent twice may have kept a file that belongs to a GIF: that file stays.
     """
     late = KeptUpload.kept_at < moment_before(MOST_AGE)
-    forgotten, expired = 0, list(KeptUpload.select().where(late))
+    rows: Any = KeptUpload.select(KeptUpload.key, KeptUpload.storage).where(late).tuples()
+    expired: dict[str, str] = dict(rows)
+    forgotten, named = 0, _named_by_gifs(expired)
+    for key, name in expired.items():
+        if KeptUpload.delete().where(KeptUpload.key == key).execute():
+            forgotten += 1
+            if key in named:
+                continue
+            try:
+                storage(name).delete(key)
+            except (OSError, StorageUnavailable) as error:  # the sweep will find it
+                logger.warning("left in the cache key=%s reason=%r", key, str(error))
+    return forgotten
+
+
+def _named_by_gifs(keys: Collection[str]) -> set[str]:
+    """Those keys that a GIF waits for. A million may wait: their rows are not kept in memory."""
     tmp: Any = Gif.image_tmp
     # As texts: also a row that cannot be read may name a file.
     query = Gif.select(tmp).where(tmp.is_null(False))
-    with any_text(db.obj):
-        waiting = [text for (text,) in streamed(db, *query.sql())] if expired else []
-    for kept in expired:
-        if KeptUpload.delete().where(KeptUpload.key == kept.key).execute():
-            forgotten += 1
-            if any(kept.key in text for text in waiting):
-                continue
-            try:
-                storage(kept.storage).delete(kept.key)
-            except (OSError, StorageUnavailable) as error:  # the sweep will find it
-                logger.warning("left in the cache key=%s reason=%r", kept.key, str(error))
-    return forgotten
+    named: set[str] = set()
+    if keys:
+        with any_text(db.obj):
+            for (text,) in streamed(db, *query.sql()):
+                named.update(key for key in _KEYS.findall(text) if key in keys)
+    return named

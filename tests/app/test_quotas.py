@@ -1,12 +1,15 @@
 """Quotas under simultaneous requests. `api/test_limits.py` has the rest."""
 
+import json
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+import peewee
 import pytest
 
 from gifster import jobs
@@ -164,6 +167,26 @@ def test_a_kept_file_is_deleted_when_it_is_too_old(booted: Settings):
 
     assert (old.exists(), young.exists()) == (False, True)
     assert [row.key for row in KeptUpload.select()] == [young.key]
+
+
+def test_the_end_of_kept_files_needs_no_memory_for_all_gifs_that_wait(booted: Settings):
+    # Given 5,000 GIFs that wait for a worker, and a kept file that is too old
+    waiting, old = cached(), cached()
+    with db.atomic():
+        for batch in peewee.chunked([{"title": "w"}] * 5_000, 100):
+            Gif.insert_many(batch).execute()
+        text = json.dumps(waiting.dump())
+        db.execute_sql(f"UPDATE gif SET image_tmp = {db.obj.param}", (text,))
+    kept_uploads.keep(old, None, None)
+    KeptUpload.update(kept_at=now() - timedelta(hours=2)).execute()
+
+    tracemalloc.start()
+    assert kept_uploads.forget_expired() == 1
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 1_000_000
+    assert not old.exists()
 
 
 def test_a_kept_file_that_belongs_to_a_gif_stays(booted: Settings):
