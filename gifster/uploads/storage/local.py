@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from os import _ScandirIterator
 
 
+#: An empty folder that `delete()` makes before it deletes. It stays when the last file goes.
+USED = ".used"
+
+
 class LocalStorage:
     """Keeps files below the folder `root`.
 
@@ -87,6 +91,9 @@ class LocalStorage:
 
     def delete(self, key: str) -> None:
         path = self.path(key)
+        if cache_dir(key) is None and path.exists():
+            with suppress(OSError):
+                (self.root / USED).mkdir(exist_ok=True)
         path.unlink(missing_ok=True)
         # The next upload needs a cache's folder again, and would wait for the disk once more to
         # make it. There are 256.
@@ -100,7 +107,8 @@ class LocalStorage:
 
     def is_present(self) -> bool:
         """Whether the folder is there, with anything in it: not before the first upload, nor
-        without its disk. If that was mounted at the folder itself, an empty one is left."""
+        without its disk. If that was mounted at the folder itself, an empty one is left. A folder
+        whose last file was deleted has still `USED`."""
         try:
             with os.scandir(self.root) as entries:
                 return next(entries, None) is not None

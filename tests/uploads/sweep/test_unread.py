@@ -14,8 +14,10 @@ from gifster.uploads import (
     TABLES,
     LocalStorage,
     StorageUnavailable,
+    errors,
     mount_uploader,
 )
+from gifster.uploads.config import storage
 from gifster.uploads.resumable import rows
 from gifster.uploads.resumable.receiving import Receiver
 from gifster.uploads.sweep import reading
@@ -259,6 +261,32 @@ def test_a_table_that_nobody_can_ever_read_keeps_no_file(application: Applicatio
     # When it sweeps, I expect the file to stay that is named, and no other
     assert sweep_old(force=True).orphans == [f"store:{lost}"]
     assert application.stored == [named]
+
+
+@on_one_platform
+def test_a_store_whose_last_file_was_deleted_is_there(application: Application):
+    # Given a store from which the framework has deleted all files, one that a row still names
+    lost = person()
+    application.work()
+    for name, key in lost_files(lost):
+        storage(name).delete(key)
+    assert application.stored == []
+
+    # I expect the sweep to call them missing, and nobody to wait for the disk
+    found = sweep_old()
+    assert sorted(found.missing) == sorted(f"{name}:{key}" for name, key in lost_files(lost))
+    with pytest.raises(errors.CacheFileMissing, match="no longer exists"):
+        Person().avatar = Person.get_by_id(lost.id).avatar
+
+    # Nor does a file that is deleted while the disk is away make its mount point look like it
+    application.store_folder.rename(application.store_folder.with_name("away"))
+    application.store_folder.mkdir()
+    application.store.delete(lost_files(lost)[0][1])
+    assert sweep_old().missing == []
+
+
+def lost_files(record: Person) -> list[tuple[str, str]]:
+    return Person.get_by_id(record.id).avatar.stored.files
 
 
 @on_one_platform
