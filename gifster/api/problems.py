@@ -27,6 +27,7 @@ from gifster.jobs import admin
 from gifster.uploads import StorageUnavailable, UploadError
 from gifster.uploads import errors as uploads
 from gifster.uploads.endpoints.messages import phrase
+from gifster.uploads.storage.base import DISK_ERRORS
 
 logger = logging.getLogger("gifster.api")
 
@@ -49,8 +50,10 @@ DATABASE: dict[Fault, Refusal] = {
 
 _FULL: Refusal = (507, "storage_full", "The server has no room left for the upload.", {})
 _NO_FILES = (503, "too_busy", "The server has too many files open now. Try again soon.", LATER)
+_AWAY: Refusal = (503, "storage_unavailable", "The storage cannot be reached now.", LATER)
 #: What a client gets when the system refuses something.
 SYSTEM: dict[int | None, Refusal] = {
+    **dict.fromkeys(DISK_ERRORS, _AWAY),
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
     errno.EMFILE: _NO_FILES,
@@ -149,9 +152,7 @@ def install(
 
     async def unavailable(req: Request, resp: Response, error: Exception, params: Params) -> None:
         logger.error("storage away method=%s path=%s error=%s", req.method, path_to_log(req), error)
-        raise Problem(
-            503, "storage_unavailable", "The storage cannot be reached now.", headers=LATER
-        )
+        raise Problem(*_AWAY)
 
     async def busy(req: Request, resp: Response, error: Exception, params: Params) -> None:
         raise Problem(503, "too_busy", str(error), headers=LATER)

@@ -27,3 +27,8 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
         folder.rmdir()
+
+
+def remount(folder: Path, options: str) -> None:
+    """Mount a disk of `mounted()` anew, with other options: `ro`, `rw`."""
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)

@@ -104,6 +104,26 @@ def test_a_full_cache_is_reported_and_takes_smaller_files(
     assert stack.upload(images.gif()).status_code == 202
 
 
+def test_a_cache_that_has_become_read_only_is_away(
+    new_stack: Callable[..., Stack], small_disk: Path
+):
+    # Given a disk that the system has remounted read-only after an error
+    stack = new_stack(GIFSTER_CACHE__ROOT=str(small_disk))
+    stack.start_web()
+    small_disks.remount(small_disk, "ro")
+
+    refused = stack.upload(images.gif())
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "storage_unavailable")
+    assert refused.headers["Retry-After"] == "30"
+    assert "Read-only file system" in stack.log("gifster-web")
+    assert "Traceback" not in stack.log("gifster-web")
+
+    # When it is mended
+    small_disks.remount(small_disk, "rw")
+    assert stack.upload(images.gif()).status_code == 202
+
+
 def test_a_full_store_delays_an_upload_and_loses_nothing(
     new_stack: Callable[..., Stack], small_disk: Path
 ):

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from gifster.imaging.sandbox import ProcessLost
 from gifster.jobs.mounted import Head
 from gifster.uploads.errors import TooLarge, TypeNotAllowed, UploadError
-from gifster.uploads.storage.base import StorageUnavailable
+from gifster.uploads.storage.base import DISK_ERRORS, StorageUnavailable
 from gifster.uploads.versions.making import Busy
 
 logger = logging.getLogger("gifster.uploads")
@@ -121,7 +121,8 @@ def _failure_of(error: Exception) -> Problem:
         return Problem(507, "storage_full", "The server has no room left for the upload.")
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         return Problem(503, "too_busy", "The server has too many files open now.", SOON)
-    if isinstance(error, StorageUnavailable):
+    of_disk = isinstance(error, OSError) and error.errno in DISK_ERRORS
+    if of_disk or isinstance(error, StorageUnavailable):
         return Problem(503, "storage_unavailable", "The storage cannot be reached now.", LATER)
     if isinstance(error, ProcessLost):
         return Problem(503, "check_interrupted", "The file could not be checked now.", LATER)

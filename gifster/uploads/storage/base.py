@@ -51,6 +51,13 @@ _OF_ONE_FILE = {
     getattr(errno, "EUCLEAN", errno.EIO),
 }  # fmt: skip
 
+#: What it says of a disk that fails, has become read-only, or is another machine's and away. Linux
+#: remounts a disk read-only after an error, and a dead FUSE process leaves ENOTCONN.
+DISK_ERRORS = {
+    errno.EIO, errno.EROFS, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN,
+    errno.EHOSTDOWN, getattr(errno, "EREMOTEIO", errno.EIO), getattr(errno, "EUCLEAN", errno.EIO),
+}  # fmt: skip
+
 
 class StorageUnavailable(Exception):
     """A storage does not answer, or refuses what it is told. Trying again later may help."""
