@@ -168,9 +168,10 @@ def _update_died(error: BaseException, *arguments: Any) -> None:
 update_versions.options["on_dead"] = _update_died
 
 
-@_actor()
+@_actor(max_retries=100, max_backoff=3_600_000)
 def remove_files(table: str, pk: Any, column: str, files: list[tuple[str, str]]) -> None:
-    """Delete stored files that no row names any more."""
+    """Delete stored files that no row names any more. Nobody waits for it, and the sweep leaves
+    them to this job, a dead one, too: so it tries for days while a storage is away."""
     delete_files(files)
     mount = mount_named(table, column)
     record = mount.model(**{mount.model._meta.primary_key.name: from_job(mount.model, pk)})

@@ -3,6 +3,7 @@ stored."""
 
 import pytest
 
+from gifster.uploads import actors
 from gifster.uploads.backgrounding.promotion import Promotion
 from tests.uploads.framework import Application, Person, fresh
 from tests.uploads.records import ONE, atomic
@@ -44,6 +45,21 @@ def test_deleting_a_record_removes_its_files(application: Application):
     assert len(application.stored) == 2
     application.work()
     assert application.stored == []
+
+
+def test_a_store_that_is_away_for_days_keeps_no_file_of_a_deleted_record(application: Application):
+    # Given files whose removal fails again and again
+    options = actors.remove_files.options
+    pauses_ms = [
+        min(options["min_backoff"] * 2**tried, options["max_backoff"])
+        for tried in range(options["max_retries"])
+    ]
+
+    # I expect it to be tried for longer than anybody needs to mend a bucket, also by a process
+    # that gives up on uploads soon
+    assert sum(pauses_ms) > 3 * 86_400_000
+    application.configure(max_retries=1)
+    assert actors.remove_files.options["max_retries"] == len(pauses_ms)
 
 
 def test_a_deletion_that_is_rolled_back_removes_nothing(application: Application):
