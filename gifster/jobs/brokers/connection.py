@@ -83,7 +83,8 @@ def connect(  # noqa: PLR0913 options, each with a default
       url: `redis://`, `rediss://` or `unix://`, as redis-py reads them; `amqp://` or `amqps://`, as
         pika does; `stub://` for tests, which need no server (see `brokers/stub.py`). It takes all
         options, so that tests can import the module of an application as it is.
-      middleware: the application's own; it runs innermost.
+      middleware: the application's own; it runs innermost. One of a kind that Dramatiq adds by
+        itself, such as `Retries(max_retries=3)`, takes the place of that one.
       lease_s: how long after a worker's last sign of life its jobs are sent again (seconds).
       weights: by queue, how the threads of a worker process are shared.
       max_memory_bytes: a worker process that uses more finishes its jobs, and is restarted.
@@ -127,9 +128,9 @@ def connect(  # noqa: PLR0913 options, each with a default
         DatabaseConnection(),
         JobLog(),
         rows,
-        *(factory() for factory in default_middleware),
+        *_in_place_of_defaults(middleware),
         LeftTransactions(),  # its hook runs after the application's, which may end a transaction
-        *middleware,
+        *(each for each in middleware if not _is_default(each)),
     ]
     broker: FairBroker | StubBroker
     if scheme == "stub":
@@ -142,6 +143,19 @@ def connect(  # noqa: PLR0913 options, each with a default
     _adopt_actors(broker)
     dramatiq.set_broker(broker)
     return broker
+
+
+def _is_default(each: Middleware) -> bool:
+    return isinstance(each, tuple(default_middleware))
+
+
+def _in_place_of_defaults(middleware: Sequence[Middleware]) -> list[Middleware]:
+    """Dramatiq's own middleware; of each kind the application's, if that has one. Two `Retries`
+    would each send a retry, and of two `TimeLimit` the shorter one would hold."""
+    every: list[Middleware] = []
+    for kind in default_middleware:
+        every += [each for each in middleware if isinstance(each, kind)] or [kind()]
+    return every
 
 
 def _adopt_actors(broker: dramatiq.Broker) -> None:
