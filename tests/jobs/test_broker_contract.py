@@ -2,6 +2,8 @@
 against RabbitMQ. docs/jobs.md tells what differs.
 """
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -14,6 +16,28 @@ from gifster import jobs
 from tests.jobs.servers import OnRabbitmq, OnRedis, Server
 from tests.jobs.workers import workers
 from tests.machine import eventually
+
+#: A web server that has loaded the application, and sent a message, before it forks its processes.
+PREFORKING = """
+import os, sys, dramatiq
+from gifster import jobs
+
+url, queue = sys.argv[1:]
+jobs.connect(url)
+work = dramatiq.actor(print, queue_name=queue, actor_name="work")
+work.send("before")
+children = []
+for number in range(2):
+    pid = os.fork()
+    if not pid:
+        for _ in range(20):
+            work.send("child")
+        os._exit(0)
+    children.append(pid)
+for _ in range(20):
+    work.send("parent")
+assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
+"""
 
 
 @pytest.fixture(params=["redis", "rabbitmq"])
@@ -173,6 +197,13 @@ def test_messages_are_sent_after_the_server_has_closed_the_connection(server: Se
     work.send()
 
     eventually(lambda: server.waiting() == 2)
+
+
+def test_processes_that_were_forked_send_on_connections_of_their_own(server: Server):
+    code = [sys.executable, "-c", PREFORKING, server.url, server.queue]
+    subprocess.run(code, check=True, timeout=60)
+
+    assert server.waiting() == 61
 
 
 def test_an_attribute_that_a_broker_does_not_have_is_an_error(server: Server):

@@ -5,12 +5,15 @@ receive to the fair scheduler, as the consumers of `redis.py` do.
 """
 
 import logging
+import os
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakSet
 
 import pika
 from dramatiq.broker import MessageProxy
@@ -34,6 +37,20 @@ HEARTBEATS_OF_LEASE = 4
 CLOSE_S = 5.0
 
 
+#: The brokers of this process.
+_brokers: "WeakSet[RabbitmqBroker]" = WeakSet()
+
+
+def _forget_the_parents() -> None:
+    """In a process that was forked, as those of a web server may be after they have loaded the
+    application: two processes on one connection take each other's answers."""
+    for broker in list(_brokers):
+        broker.forget_connections()
+
+
+os.register_at_fork(after_in_child=_forget_the_parents)
+
+
 class RabbitmqBroker(FairBroker, rabbitmq.RabbitmqBroker):
     """A broker that shares threads by weight, and waits until the server has confirmed what it
     sends.
@@ -46,6 +63,7 @@ class RabbitmqBroker(FairBroker, rabbitmq.RabbitmqBroker):
         super().__init__(confirm_delivery=True, **options)
         #: Until when nobody opens a connection (`time.monotonic()`).
         self._left_alone_until = 0.0
+        _brokers.add(self)
 
     @property
     def connection(self) -> Any:
@@ -73,6 +91,12 @@ class RabbitmqBroker(FairBroker, rabbitmq.RabbitmqBroker):
     @connection.deleter
     def connection(self) -> None:
         rabbitmq.RabbitmqBroker.connection.fdel(self)  # type: ignore[attr-defined]
+
+    def forget_connections(self) -> None:
+        """Use the connections of another process no longer. They are not closed: that would be said
+        to the server, on the same socket."""
+        self.state = threading.local()
+        self.connections, self.channels = set(), set()
 
     def may_hold(self, queue: str, running: int) -> bool:
         """Whether a queue has messages that no worker has received; RabbitMQ does not tell how many
