@@ -22,7 +22,7 @@ from gifster.jobs.dead import NoSuchJob
 from gifster.jobs.dropping import JobIsRunning
 from gifster.jobs.heartbeat import NoSuchWorker, Worker
 from gifster.jobs.old_schema import needs
-from gifster.jobs.outbox import Job
+from gifster.jobs.outbox import NEVER, Job
 from gifster.jobs.states import State
 from gifster.jobs.stats import DAY_S, HOUR_S, MINUTE_S, QueueStats, Span, stats, totals
 from gifster.jobs.stats import history as spans
@@ -303,10 +303,12 @@ def history(name: str) -> list[Span]:
 
 
 def moment(at: float | None) -> str | None:
-    """Seconds since the epoch in the format of RFC 3339, with milliseconds."""
+    """Seconds since the epoch in the format of RFC 3339, with milliseconds. It knows no year after
+    9999, where a row may have one: somebody took milliseconds for seconds."""
     if at is None:
         return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    written = datetime.fromtimestamp(min(at, NEVER), UTC).isoformat(timespec="milliseconds")
+    return written.replace("+00:00", "Z")
 
 
 def job_json(job: Job) -> dict[str, Any]:

@@ -269,8 +269,8 @@ def enqueue(  # noqa: PLR0913 options, each with a default
 
     Raises:
       TypeError: JSON cannot hold an argument.
-      ValueError: `at` and `in_s` are both given, `at` has no time zone, or `unique` is empty or too
-        long.
+      ValueError: `at` and `in_s` are both given, `at` has no time zone, the moment is none before
+        the year 9999, or `unique` is empty or too long.
       NotBound: `Job` is bound to no database.
       OldSchema: the outbox is missing or of an earlier release; says what to do.
     """
@@ -404,15 +404,17 @@ def _moment(at: datetime | float | None, in_s: float | None, now: float) -> floa
     """Seconds since the epoch; None for now."""
     if at is not None and in_s is not None:
         raise ValueError(f"at={at!r} and in_s={in_s!r}: give one of them")
-    if in_s is not None:
-        return now + in_s
-    if not isinstance(at, datetime):
-        return at
-    if at.tzinfo is None:
+    if isinstance(at, datetime) and at.tzinfo is None:
         raise ValueError(
             f"at={at!r} needs a time zone: take datetime.now(UTC), or call .astimezone()"
         )
-    return at.timestamp()
+    moment = at.timestamp() if isinstance(at, datetime) else at
+    if in_s is not None:
+        moment = now + in_s
+    if moment is not None and not moment < NEVER:  # NaN is not, either
+        given = f"at={at!r}" if in_s is None else f"in_s={in_s!r}"
+        raise ValueError(f"{given} is no moment before the year 9999: write seconds, not ms")
+    return moment
 
 
 def send_now(job: Job) -> None:

@@ -34,6 +34,18 @@ def test_jobs_are_found_by_a_text_anywhere_in_them(outbox: Outbox):
     assert waiting("damaged") == ["charge", "greet"]
 
 
+def test_a_row_whose_moment_is_after_the_year_9999_hides_no_other(outbox: Outbox):
+    # Given a job whose row an earlier release wrote, for a moment in milliseconds
+    jobs.enqueue("send_welcome_email", "ann", in_s=3600)
+    far = jobs.enqueue("send_welcome_email", "bob", in_s=7200)
+    Job.update(due_at=time.time() * 1000).where(Job.id == far.id).execute()
+
+    found, _ = admin.page_of("scheduled", "", 10)
+
+    assert [admin.job_json(job)["arguments"] for job in found] == [["ann"], ["bob"]]
+    assert admin.job_json(found[1])["due_at"] == "9999-12-31T23:59:59.000Z"
+
+
 def test_the_queues_that_have_weights_come_first(outbox: Outbox):
     jobs.enqueue("greet", queue="mails", group="ann")
     Job.update(held=True).execute()

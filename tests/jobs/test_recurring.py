@@ -1,5 +1,6 @@
 """Scheduled jobs and recurring jobs."""
 
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -48,6 +49,18 @@ def test_a_moment_that_has_passed_is_now(outbox: Outbox):
     jobs.enqueue("send_welcome_email", "ann", in_s=0)
 
     assert outbox.queued() == 2
+
+
+@pytest.mark.parametrize(
+    "when",
+    [{"at": time.time() * 1000}, {"in_s": math.inf}, {"in_s": math.nan}, {"in_s": 1e12}],
+    ids=["milliseconds", "never", "not a number", "in 30,000 years"],
+)
+def test_a_moment_that_nobody_can_mean_is_refused(outbox: Outbox, when: dict[str, float]):
+    with pytest.raises(ValueError, match="no moment before the year 9999: write seconds, not ms"):
+        jobs.enqueue("send_welcome_email", "ann", **when)
+
+    assert Job.select().count() == 0
 
 
 def test_a_broker_that_lost_everything_does_not_make_a_scheduled_job_earlier(outbox: Outbox):
