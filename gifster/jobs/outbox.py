@@ -255,8 +255,8 @@ def enqueue(  # noqa: PLR0913 options, each with a default
       actor: the Dramatiq actor that runs the job, or its name. By its name, this process need not
         import it.
       arguments: the arguments of the actor; JSON must be able to hold them.
-      queue: the queue that the actor listens on; by default the actor's own if the actor itself is
-        given, and `default` for a name.
+      queue: the queue that the actor listens on. By default the actor's own; for the name of one
+        that this process has not declared, `default`.
       unique: a key of 1 to 32 characters; there is one job with this key at a time.
       at: the moment before which the job does not run (an aware datetime, or seconds since the
         epoch). The relay sends it a second or two later (Sidekiq's `perform_at`).
@@ -278,8 +278,8 @@ def enqueue(  # noqa: PLR0913 options, each with a default
     due_at = _moment(at, in_s, now)
     later = due_at is not None and due_at > now
     unique = None if unique is None else _key(unique)
-    name, own = name_of(actor), getattr(actor, "queue_name", "default")
-    queue = own if queue is None else queue
+    name = name_of(actor)
+    queue = _own_queue(actor) if queue is None else queue
     job = Job(
         actor=name,
         queue=queue,
@@ -303,6 +303,15 @@ def enqueue(  # noqa: PLR0913 options, each with a default
             else:
                 database.after_commit(lambda: send_committed([job]))
     return job
+
+
+def _own_queue(actor: str | dramatiq.Actor[..., Any]) -> str:
+    """The queue of an actor; `default` for the name of one that this process does not know."""
+    if isinstance(actor, dramatiq.Actor):
+        return actor.queue_name
+    broker = dramatiq.broker.global_broker
+    declared = None if broker is None else broker.actors.get(actor)
+    return "default" if declared is None else declared.queue_name
 
 
 def _key(unique: str) -> str:

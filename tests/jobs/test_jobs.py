@@ -81,6 +81,28 @@ def test_a_peewee_transaction_sends_its_jobs_after_its_commit(outbox: Outbox):
     assert outbox.queued() == 1
 
 
+def test_a_job_goes_to_the_queue_of_its_actor_also_by_the_name(outbox: Outbox):
+    shrink = dramatiq.actor(print, actor_name="shrink", queue_name="images")
+
+    enqueued = [
+        jobs.enqueue(shrink),
+        jobs.enqueue("shrink"),
+        jobs.enqueue("shrink", queue="slow"),
+        jobs.enqueue("of another process"),
+    ]
+
+    assert [job.queue for job in enqueued] == ["images", "images", "slow", "default"]
+    assert [outbox.queued(name) for name in ("images", "slow", "default")] == [2, 1, 1]
+
+
+def test_without_a_broker_a_name_goes_to_the_default_queue(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(dramatiq.broker, "global_broker", None)
+
+    assert jobs.enqueue("shrink").queue == "default"
+
+
 def test_arguments_that_json_cannot_hold_are_refused(outbox: Outbox):
     with pytest.raises(
         TypeError, match=r"must be JSON, such as str\(id\) for a UUID: .*UUID is not"
