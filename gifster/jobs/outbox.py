@@ -14,7 +14,7 @@ stats and the recurring jobs need the other tables (`heartbeat.py`, `stats.py`, 
 import logging
 import secrets
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
@@ -245,7 +245,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
     queue: str | None = None,
     unique: str | None = None,
     at: datetime | float | None = None,
-    in_s: float | None = None,
+    in_s: float | timedelta | None = None,
     group: str | None = None,
 ) -> Job | None:
     """Write a job into the outbox. It is sent when the current transaction has committed, or at a
@@ -260,7 +260,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
       unique: a key of 1 to 32 characters; there is one job with this key at a time.
       at: the moment before which the job does not run (an aware datetime, or seconds since the
         epoch). The relay sends it a second or two later (Sidekiq's `perform_at`).
-      in_s: the same, in seconds from now (`perform_in`).
+      in_s: the same, in seconds from now (`perform_in`), or as a `timedelta`.
       group: whose job it is, a text of at most 255 characters. Groups share the threads fairly: a
         group with many jobs does not delay the others (see `groups.py`).
 
@@ -409,7 +409,9 @@ def most_of_group() -> int:
     return int(getattr(dramatiq.broker.global_broker, "max_per_group", None) or MAX_PER_GROUP)
 
 
-def _moment(at: datetime | float | None, in_s: float | None, now: float) -> float | None:
+def _moment(
+    at: datetime | float | None, in_s: float | timedelta | None, now: float
+) -> float | None:
     """Seconds since the epoch; None for now."""
     if at is not None and in_s is not None:
         raise ValueError(f"at={at!r} and in_s={in_s!r}: give one of them")
@@ -419,7 +421,7 @@ def _moment(at: datetime | float | None, in_s: float | None, now: float) -> floa
         )
     moment = at.timestamp() if isinstance(at, datetime) else at
     if in_s is not None:
-        moment = now + in_s
+        moment = now + (in_s.total_seconds() if isinstance(in_s, timedelta) else in_s)
     if moment is not None and not moment < NEVER:  # NaN is not, either
         given = f"at={at!r}" if in_s is None else f"in_s={in_s!r}"
         raise ValueError(f"{given} is no moment before the year 9999: write seconds, not ms")

@@ -21,10 +21,11 @@ from tests.jobs.conftest import Outbox
     "when",
     [
         lambda: {"in_s": 3600},
+        lambda: {"in_s": timedelta(hours=1)},
         lambda: {"at": time.time() + 3600},
         lambda: {"at": datetime.now(UTC) + timedelta(hours=1)},
     ],
-    ids=["in so many seconds", "at so many seconds", "at a moment"],
+    ids=["in so many seconds", "in an hour", "at so many seconds", "at a moment"],
 )
 def test_a_job_for_later_is_sent_at_its_moment(outbox: Outbox, when: Callable[[], dict]):
     jobs.relay()
