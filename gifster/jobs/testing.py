@@ -19,6 +19,8 @@ from typing import Any
 
 import dramatiq
 from dramatiq.asyncio import get_event_loop_thread, set_event_loop_thread
+from dramatiq.broker import MessageProxy
+from dramatiq.middleware import CurrentMessage
 
 from gifster.jobs import outbox
 from gifster.jobs.groups import release
@@ -152,6 +154,22 @@ def _event_loop() -> Iterator[None]:
         set_event_loop_thread(None)
 
 
+@contextmanager
+def _current_message(broker: dramatiq.Broker, job: Job) -> Iterator[None]:
+    """A `with` block in which `CurrentMessage` tells a job, if the broker has that middleware of
+    Dramatiq's."""
+    middleware: Any = next((m for m in broker.middleware if isinstance(m, CurrentMessage)), None)
+    if middleware is None:
+        yield
+        return
+    outer = CurrentMessage.get_current_message()
+    middleware.before_process_message(broker, MessageProxy(job.message()))
+    try:
+        yield
+    finally:
+        middleware.before_process_message(broker, outer)
+
+
 def _perform(job: Job) -> bool:
     """Run a job. Returns False if there is none: its savepoint was rolled back, or another job has
     dropped it."""
@@ -168,7 +186,7 @@ def _perform(job: Job) -> bool:
             "only, by jobs.connect() or dramatiq.set_broker(), before."
         )
         raise
-    with _event_loop():
+    with _event_loop(), _current_message(broker, job):
         actor.fn(*job.arguments)
     Job.delete().where(Job.id == job.id).execute()
     return True

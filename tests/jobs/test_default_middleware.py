@@ -1,7 +1,15 @@
-"""The middleware that Dramatiq adds by itself, and the application's of the same kind."""
+"""Dramatiq's middleware: what it adds by itself, the application's of the same kind, and others."""
+
+import asyncio
 
 import dramatiq
-from dramatiq.middleware import CurrentMessage, Retries, TimeLimit, default_middleware
+from dramatiq.middleware import (
+    AsyncIO,
+    CurrentMessage,
+    Retries,
+    TimeLimit,
+    default_middleware,
+)
 
 from gifster import jobs
 from gifster.jobs import Job
@@ -46,3 +54,25 @@ def test_of_each_kind_there_is_one_in_dramatiqs_order(outbox: Outbox):
     assert [kind for each in found for kind in kinds if isinstance(each, kind)] == list(kinds)
     assert set(mine) <= set(broker.middleware)
     assert broker.middleware[-1] is mine[0]
+
+
+def test_an_actor_is_told_its_job_and_its_attempt(outbox: Outbox):
+    broker = jobs.connect(outbox.broker_url, middleware=[AsyncIO(), CurrentMessage()])
+    seen: list[tuple[str, int, str]] = []
+
+    def look() -> None:
+        message = CurrentMessage.get_current_message()
+        seen.append((message.options["outbox_id"], message.options["retries"], message.queue_name))
+
+    @dramatiq.actor(queue_name="images", min_backoff=10, max_backoff=10)
+    async def fetch() -> None:
+        await asyncio.to_thread(look)
+        if len(seen) < 2:
+            raise RuntimeError("no luck")
+
+    job = jobs.enqueue(fetch)
+    with workers(broker) as start:
+        start()
+        eventually(lambda: Job.select().count() == 0)
+
+    assert seen == [(job.id, 0, "images"), (job.id, 1, "images")]

@@ -8,6 +8,7 @@ import dramatiq
 import peewee
 import pytest
 from dramatiq.brokers.stub import StubBroker
+from dramatiq.middleware import CurrentMessage
 
 from gifster import jobs
 from gifster.jobs.testing import assert_enqueued, enqueued, inline_jobs, run_jobs
@@ -83,6 +84,34 @@ def test_an_async_actor_runs_within_the_test(database: peewee.Database):
         jobs.enqueue(fetch, "cleo")
 
     assert done == ["ann", "bob", "cleo"]
+
+
+def test_an_actor_knows_its_job_within_the_test(database: peewee.Database):
+    dramatiq.get_broker().add_middleware(CurrentMessage())
+    seen: list[tuple[str, str, str]] = []
+
+    def look(name: str) -> None:
+        message = CurrentMessage.get_current_message()
+        assert message is not None
+        seen.append((name, message.options["outbox_id"], message.queue_name))
+
+    @dramatiq.actor(queue_name="images")
+    def shrink(name: str) -> None:
+        if name == "outer":
+            jobs.enqueue("shrink", "inner", unique="inner")
+        look(name)
+
+    @dramatiq.actor(queue_name="images")
+    async def fetch(name: str) -> None:
+        look(name)
+
+    with inline_jobs():
+        jobs.enqueue("shrink", "outer", unique="outer")
+    jobs.enqueue("fetch", "last", unique="last")
+    run_jobs()
+
+    assert seen == [(name, name, "images") for name in ("inner", "outer", "last")]
+    assert CurrentMessage.get_current_message() is None
 
 
 def test_jobs_of_a_savepoint_that_was_rolled_back_do_not_run(
