@@ -235,8 +235,15 @@ def outbox_database() -> peewee.Database:
 
 
 def name_of(actor: str | dramatiq.Actor[..., Any]) -> str:
-    """The name of an actor, which may be given itself."""
-    return actor.actor_name if isinstance(actor, dramatiq.Actor) else actor
+    """The name of an actor, which may be given itself; a class-based one (`GenericActor`), too.
+
+    Raises:
+      TypeError: it is none, such as a function that was not declared.
+    """
+    name = actor if isinstance(actor, str) else getattr(actor, "actor_name", None)
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"{actor!r} is no actor: declare it by @dramatiq.actor, or write a name")
+    return name
 
 
 def enqueue(  # noqa: PLR0913 options, each with a default
@@ -268,7 +275,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
       the job; None if there is a job with this key already, which stays as it is.
 
     Raises:
-      TypeError: JSON cannot hold an argument.
+      TypeError: JSON cannot hold an argument, or `actor` is no actor.
       ValueError: `at` and `in_s` are both given, `at` has no time zone, the moment is none before
         the year 9999, or `unique` is empty or too long.
       NotBound: `Job` is bound to no database.
@@ -307,7 +314,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
 
 def _own_queue(actor: str | dramatiq.Actor[..., Any]) -> str:
     """The queue of an actor; `default` for the name of one that this process does not know."""
-    if isinstance(actor, dramatiq.Actor):
+    if not isinstance(actor, str):
         return actor.queue_name
     broker = dramatiq.broker.global_broker
     declared = None if broker is None else broker.actors.get(actor)

@@ -95,6 +95,28 @@ def test_a_job_goes_to_the_queue_of_its_actor_also_by_the_name(outbox: Outbox):
     assert [outbox.queued(name) for name in ("images", "slow", "default")] == [2, 1, 1]
 
 
+def test_a_job_of_a_class_based_actor_goes_to_its_queue(outbox: Outbox):
+    class Shrink(dramatiq.GenericActor):
+        class Meta:
+            actor_name = "shrink"
+            queue_name = "images"
+
+        def perform(self) -> None: ...
+
+    job = jobs.enqueue(Shrink)
+
+    assert (job.actor, job.queue, outbox.queued("images")) == ("shrink", "images", 1)
+
+
+@pytest.mark.parametrize("no_actor", [print, "", 7, None, dramatiq.Actor])
+def test_what_is_no_actor_is_refused(outbox: Outbox, no_actor: object):
+    for call in (jobs.enqueue, lambda actor: jobs.every(60, actor)):
+        with pytest.raises(TypeError, match="is no actor: declare it by"):
+            call(no_actor)
+
+    assert Job.select().count() == 0
+
+
 def test_without_a_broker_a_name_goes_to_the_default_queue(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ):
