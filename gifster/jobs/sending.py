@@ -191,13 +191,21 @@ def send_bulk(actor: dramatiq.Actor[..., Any], arguments: Iterable[Sequence[Any]
 
     Raises:
       BrokerUnavailable: the broker did not answer, or there is none; says why.
-      TypeError: JSON cannot hold an argument.
+      TypeError: JSON cannot hold an argument, or the arguments of a job are a text.
     """
+    each = map(_not_a_text, arguments)
 
     def one_by_one(broker: dramatiq.Broker) -> int:
-        return len([broker.enqueue(actor.message(*values)) for values in arguments])
+        return len([broker.enqueue(actor.message(*values)) for values in each])
 
-    return _send_all("enqueue_calls", one_by_one, actor, arguments)
+    return _send_all("enqueue_calls", one_by_one, actor, each)
+
+
+def _not_a_text(values: Sequence[Any]) -> Sequence[Any]:
+    """The arguments of a job. A text would be one argument for each of its characters."""
+    if isinstance(values, str | bytes):
+        raise TypeError(f"arguments of a job are {values!r}: write a list, such as [{values!r}]")
+    return values
 
 
 def _send_all(together: str, one_by_one: Callable[[dramatiq.Broker], int], *what: Any) -> int:

@@ -252,6 +252,8 @@ def test_hooks_see_jobs_in_bulk(work: dramatiq.Actor, client: redis.Redis):
 def test_arguments_in_bulk_must_be_json(work: dramatiq.Actor, client: redis.Redis):
     with pytest.raises(TypeError):
         jobs.send_bulk(work, [[1], [object()]])
+    with pytest.raises(TypeError, match=r"are 'ann': write a list, such as \['ann'\]"):
+        jobs.send_bulk(work, [["ann"], "ann"])
 
     assert queued(client) == 0
 
