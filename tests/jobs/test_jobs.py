@@ -325,6 +325,13 @@ def test_only_known_brokers_are_connected_to():
         jobs.connect("kafka://localhost")
 
 
+@pytest.mark.parametrize("option", ["lease_s", "max_memory_bytes", "max_per_group"])
+def test_numbers_that_keep_jobs_from_running_are_refused(broker_url: str, option: str):
+    for number in (0, -1):
+        with pytest.raises(ValueError, match=f"{option}={number}: use a number above 0"):
+            jobs.connect(broker_url, **{option: number})
+
+
 def test_a_broker_that_is_away_does_not_answer_a_ping():
     with pytest.raises(jobs.BrokerUnavailable):
         jobs.ping(jobs.connect("redis://127.0.0.1:1/0"))

@@ -100,8 +100,8 @@ def connect(  # noqa: PLR0913 options, each with a default
         together.
 
     Raises:
-      ValueError: the scheme of the URL is not known, the namespace is invalid, or this broker does
-        not have an option; says what to do.
+      ValueError: the scheme of the URL is not known, the namespace is invalid, a number is 0 or
+        less, or this broker does not have an option; says what to do.
       TypeError: a weight is no `QueueWeight`.
       ModuleNotFoundError: the URL is RabbitMQ's, and pika is not installed.
     """
@@ -114,6 +114,7 @@ def connect(  # noqa: PLR0913 options, each with a default
         weights = shares
     scheme = urlsplit(url).scheme
     _check(scheme, namespace, max_priority)
+    _check_positive(lease_s=lease_s, max_memory_bytes=max_memory_bytes, max_per_group=max_per_group)
     for queue, weight in (weights or {}).items():
         if not isinstance(weight, QueueWeight):
             raise TypeError(
@@ -184,6 +185,14 @@ def _check(scheme: str, namespace: str, max_priority: int | None) -> None:
         raise ValueError(
             f"max_priority={max_priority}: only RabbitMQ has it; on Redis give actors a priority"
         )
+
+
+def _check_positive(**options: float | None) -> None:
+    """With 0 jobs of a group in the broker, they all wait for ever; a lease that is over at once
+    has each job done several times at the same time."""
+    for name, value in options.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"{name}={value}: use a number above 0")
 
 
 def _stub(**options: Any) -> "StubBroker":
