@@ -11,6 +11,7 @@ from dramatiq.broker import MessageProxy
 from dramatiq.errors import RateLimitExceeded
 from dramatiq.middleware import Interrupt, Middleware
 
+from gifster.jobs.escaping import escaped
 from gifster.jobs.log_pipe import GatheredLines, gather_lines
 from gifster.jobs.outbox import Job
 from gifster.jobs.parent import end_with_main_process
@@ -116,7 +117,7 @@ def is_throttled(message: MessageProxy, exception: BaseException | None) -> bool
 def _describe(message: dramatiq.Message[Any]) -> str:
     arguments = ",".join(map(str, message.args))[:200] if message.args else ""
     job = message.options.get("outbox_id", "-")
-    return (
+    return escaped(
         f"actor={message.actor_name} queue={message.queue_name} job={job} "
         f"message={message.message_id} args={arguments}"
     )

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from gifster.jobs.escaping import escaped
+
 #: The name of the supervisor in its lines.
 SUPERVISOR = "gifster"
 #: Prints a line of a process: the line, and the process's name.
@@ -84,8 +86,7 @@ def say(line: str, name: str) -> None:
     """Print a line with the name of its process. Its control characters are escaped: a job's
     arguments, which somebody else may have chosen, must not begin a line or write to the terminal.
     """
-    line = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
-    write_line(f"{name:<9} | {line}")
+    write_line(f"{name:<9} | {escaped(line)}")
 
 
 def write_line(text: str) -> None:

@@ -183,6 +183,19 @@ def test_a_worker_that_ends_in_any_way_but_a_kill_has_written_all_lines(
     assert all(line.startswith("[") for line in text.splitlines() if line != "printed")
 
 
+def test_the_arguments_of_a_job_begin_no_line_of_their_own(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "gifster.jobs")
+    forged = "ann\ndone actor=work queue=default job=7 \x1b[2J"
+
+    message = MessageProxy(dramatiq.Message("default", "work", (forged,), {}, {}, "id"))
+    JobLog().before_process_message(dramatiq.get_broker(), message)
+
+    assert caplog.messages == [
+        "start actor=work queue=default job=- message=id "
+        "args=ann\\u000adone actor=work queue=default job=7 \\u001b[2J"
+    ]
+
+
 def test_the_lines_of_a_job_are_those_of_python_logging(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO, "gifster.jobs")
     log = JobLog()
