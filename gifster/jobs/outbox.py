@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import dramatiq
 import dramatiq.broker
 import peewee
+from dramatiq.errors import ActorNotFound
 from peewee import SQL, fn
 
 from gifster.jobs import clock
@@ -47,6 +48,9 @@ RESEND_AFTER_S = 60.0
 #: `send_at` of throttled and dead jobs. The relay would read all of them in each round, if they
 #: were due (seconds since the epoch: the year 9999).
 NEVER = 253_402_300_799.0
+
+#: How the error of a job begins for which no worker had the actor.
+WITHOUT_ACTOR = f"{ActorNotFound.__name__}("
 
 #: How many jobs of a group may be with the broker at once, unless `connect()` says otherwise.
 MAX_PER_GROUP = 16
@@ -391,6 +395,10 @@ def sent_of_group(group: Any, queue: Any, now: Any) -> Any:
     """How many jobs of a group and a queue are with the broker, in SQL."""
     sent = Job.alias("sent")
     its = (sent.group == group) & (sent.queue == queue) & ~sent.held & sent.failed_at.is_null()
+    # One that no worker could take is not there: it is sent again now and then, and a group with an
+    # actor that nobody has would never get to its other jobs.
+    has_actor = sent.error.is_null() | ~sent.error.startswith(WITHOUT_ACTOR)
+    its &= has_actor | sent.leased_by.is_null(False)
     count = sent.select(fn.COUNT(SQL("*"))).where(its)
     # Two counts, because of an `OR` the databases would read the jobs for later as well.
     at_once, by_now = count.where(sent.due_at.is_null()), count.where(sent.due_at <= now)

@@ -19,7 +19,14 @@ from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.groups import release
 from gifster.jobs.lease import MAX_DEATHS, Leases, WorkersDied
 from gifster.jobs.old_schema import explained, what_lacks
-from gifster.jobs.outbox import NEVER, RESEND_AFTER_S, Job, outbox_database, send_committed
+from gifster.jobs.outbox import (
+    NEVER,
+    RESEND_AFTER_S,
+    WITHOUT_ACTOR,
+    Job,
+    outbox_database,
+    send_committed,
+)
 from gifster.jobs.sending import send_each
 from gifster.jobs.statements import Statement
 from gifster.jobs.transactions import abandon_transaction
@@ -375,9 +382,15 @@ def _wake(broker: dramatiq.Broker) -> None:
     now = clock.now(Job._meta.database)
     waiting = Job.leased_by.is_null() & Job.failed_at.is_null() & (Job.send_at > now)
     its = waiting & ~Job.held & Job.due_at.is_null()  # a job may raise that error itself
-    its &= Job.error.startswith(f"{ActorNotFound.__name__}(")
+    its &= Job.error.startswith(WITHOUT_ACTOR)
     its &= Job.actor.in_(list(broker.actors))
-    if Job.select().where(its).exists() and (found := Job.update(send_at=now).where(its).execute()):
+    if not Job.select().where(its).exists():
+        return
+    found = Job.update(send_at=now).where(its & Job.group.is_null()).execute()
+    # As many of each group at a time as of its other jobs.
+    throttled = {"held": True, "send_at": NEVER, "error": None, "traceback": None}
+    found += Job.update(throttled).where(its & Job.group.is_null(False)).execute()
+    if found:
         logger.info("jobs=%d waited for a worker that has their actors", found)
 
 

@@ -18,6 +18,7 @@ from gifster.jobs import Job, QueueWeight
 from gifster.jobs.brokers.fair import FairScheduler
 from gifster.jobs.brokers.fetched import Fetched
 from gifster.jobs.groups import release, release_all
+from gifster.jobs.outbox import MAX_PER_GROUP
 from gifster.jobs.relay import relay
 from gifster.jobs.testing import inline_jobs
 from tests import databases
@@ -228,6 +229,25 @@ def test_retrying_jobs_do_not_throttle_the_others_of_their_group(log: Log, worke
     worker(threads=2)
 
     eventually(lambda: log.ended == ["ann"])
+
+
+def test_jobs_that_no_worker_can_take_do_not_throttle_the_others_of_their_group(log: Log, worker):
+    # Given more jobs of a group than the broker may have, whose actor only a later release has
+    for number in range(MAX_PER_GROUP + 2):
+        jobs.enqueue("later", f"later {number}", group="ann")
+    enqueue("ann")
+    nacked = Job.select().where(Job.error.startswith("ActorNotFound"))
+
+    # When a worker of this release runs, beside the relay
+    running = worker()
+    eventually(lambda: jobs.relay() is not None and log.ended == ["ann"])
+
+    # I expect it to do what it can, and the worker of that release to do the rest
+    eventually(lambda: jobs.relay() is not None and nacked.count() == MAX_PER_GROUP + 2)
+    running.stop()
+    dramatiq.actor(log.ended.append, actor_name="later")
+    worker()
+    eventually(lambda: jobs.relay() is not None and len(log.ended) == MAX_PER_GROUP + 3)
 
 
 def test_a_dead_job_makes_room_for_the_next_one(log: Log, worker):
