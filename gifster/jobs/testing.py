@@ -136,7 +136,29 @@ class _Here:
 
     @staticmethod
     def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run(coroutine)
+        with _as_if_no_loop_ran():
+            return asyncio.run(coroutine)
+
+
+@contextmanager
+def _as_if_no_loop_ran() -> Iterator[None]:
+    """A `with` block in which this thread may run a loop, although it runs one: that of an async
+    test, or of an async actor that has enqueued another job. That one waits, as for any other call.
+    See "Extending" in the manual of asyncio."""
+    loop: Any = asyncio._get_running_loop()
+    if loop is None:
+        yield
+        return
+    task: Any = asyncio.current_task(loop)
+    if task is not None:
+        asyncio._leave_task(loop, task)
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)
+        if task is not None:
+            asyncio._enter_task(loop, task)
 
 
 @contextmanager

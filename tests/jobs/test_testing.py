@@ -86,6 +86,35 @@ def test_an_async_actor_runs_within_the_test(database: peewee.Database):
     assert done == ["ann", "bob", "cleo"]
 
 
+def test_an_async_actor_runs_within_an_async_test(database: peewee.Database):
+    # Given an async actor that enqueues a job of an async actor
+    done: list[str] = []
+
+    @dramatiq.actor
+    async def fetch(name: str) -> None:
+        await asyncio.sleep(0)
+        if name == "ann":
+            jobs.enqueue(fetch, "bob")
+        await asyncio.sleep(0)
+        done.append(name)
+
+    # When an async test, or an async endpoint, enqueues the first one
+    async def test() -> None:
+        before = asyncio.current_task()
+        with inline_jobs():
+            jobs.enqueue(fetch, "ann")
+        jobs.enqueue(fetch, "cleo")
+        run_jobs()
+        async with asyncio.timeout(10):  # its loop and its task go on
+            await asyncio.sleep(0)
+        assert asyncio.current_task() is before
+
+    asyncio.run(test())
+
+    # I expect each to be done within the call that runs it
+    assert done == ["bob", "ann", "cleo"]
+
+
 def test_an_actor_knows_its_job_within_the_test(database: peewee.Database):
     dramatiq.get_broker().add_middleware(CurrentMessage())
     seen: list[tuple[str, str, str]] = []
