@@ -308,11 +308,12 @@ class Uploader(AttachedFile, Limits):
         Returns:
           the job; None if nothing is stored, or if the upload is not processed yet.
         """
-        stored, model = self.stored, type(self.record)
+        model = type(self.record)
         with transaction(model._meta.database):
-            row = None if stored is None else locked_row(self.record)
+            # Another process may have stored the file since the record was loaded, or replaced it.
+            row = locked_row(self.record)
             attacher = None if row is None else self.mount.attacher(row)
-            present = None if attacher is None or stored is None else attacher.stored(stored.key)
+            present = None if attacher is None else attacher.stored_now(self)
             if attacher is None or present is None or present.unprocessed:
                 return None
             waits = attacher.pending and not self.mount.many

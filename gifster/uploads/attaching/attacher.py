@@ -256,6 +256,11 @@ class Attacher(Generic[U]):
         """The stored file whose original has that key; None if the row names none."""
         return next((stored for stored in self.stored_files if stored.key == key), None)
 
+    def stored_now(self, uploader: U) -> StoredFile | None:
+        """The stored file of the row that an uploader is for, which may know of an earlier one, or
+        of none; None if there is none."""
+        return next(iter(self.stored_files), None)
+
     def working(self) -> Values:
         """The column values while a worker works on an upload; they clear an earlier failure."""
         return self.mount.values(processing=True, state="processing", error=None)

@@ -128,6 +128,10 @@ class ListAttacher(Attacher[U]):
         if later:
             self.put(processing=True, state="queued")
 
+    def stored_now(self, uploader: U) -> StoredFile | None:
+        of = uploader.identifier  # of a cached file, too
+        return next((stored for stored in self.stored_files if stored.identifier == of), None)
+
     def working(self) -> Values:
         # This leaves the error alone: it may be another file's.
         return self.mount.values(processing=True, state="processing")

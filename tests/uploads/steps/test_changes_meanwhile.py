@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gifster.jobs import Job
+from gifster.jobs import Job, transaction
 from gifster.uploads import StorageUnavailable, sweep
 from gifster.uploads.attaching import storing
 from gifster.uploads.backgrounding import promotion
@@ -16,9 +16,11 @@ from tests.uploads.framework import Application, fresh
 from tests.uploads.steps.cuts import (
     BOTH,
     EDITED,
+    GIF,
     OTHER,
     WHOLE,
     Cut,
+    Reel,
     change,
     check_files,
     clip,
@@ -91,6 +93,48 @@ def test_a_change_while_the_upload_is_processed_is_not_lost(
     assert sizes(record) == {30: EDITED, 0: WHOLE}[last]
     assert (fresh(record).file_state, fresh(record).file_processing) == ("ready", False)
     check_files(application, record)
+
+
+@BOTH
+@pytest.mark.parametrize("meanwhile", ["stored", "replaced"])
+def test_a_change_of_a_record_that_was_loaded_before_its_file_was_stored(
+    application: Application, model: Any, meanwhile: str
+):
+    # Given a record that somebody has loaded, before a worker stored its file, or its next one
+    record = clip(model)
+    if meanwhile == "replaced":
+        application.work()
+    loaded = fresh(record)
+    if meanwhile == "replaced":
+        record.file = GIF
+        record.save()
+    application.work()
+
+    # When they change it
+    with transaction(loaded._meta.database):
+        loaded.wide = 30
+        loaded.save()
+        assert loaded.file.update_versions()
+    application.work()
+
+    # Then the versions follow
+    assert sizes(record) == EDITED
+    assert fresh(record).file_state == "ready"
+    check_files(application, record)
+
+
+def test_a_change_of_a_list_that_was_loaded_before_its_files_were_stored(application: Application):
+    application.create_tables(Reel)
+    loaded = Reel.create(files=[GIF, GIF])
+    application.work()
+
+    loaded.wide = 30
+    loaded.save()
+    assert all(one.update_versions() for one in loaded.files)
+    assert Reel(files=[GIF]).files[0].update_versions() is None
+    application.work()
+
+    assert [one.large.stored.width for one in fresh(loaded).files] == [30, 30]
 
 
 @pytest.mark.parametrize("changes", [[30], [30, 0], [30, 90]])
