@@ -79,7 +79,8 @@ class Recreation(Attachment):
             return
         with transaction(self.model._meta.database):
             row = self.locked()
-            if self._present(row) is not None:
+            present = self._present(row)
+            if present is not None and present.unprocessed:  # a second copy may have done it
                 self.update(self.mount.attacher(row).working())
         try:
             while (found := self._unprocessed()) is not None:

@@ -79,6 +79,28 @@ def test_processing_steps_wait_for_the_worker_too(app: Application):
     assert sorted(app.stored) == sorted(key for _, key in fresh(made).photo.stored.files)
 
 
+def test_a_second_copy_of_a_job_leaves_a_finished_upload_as_it_is(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a copy of a job that has found its upload unprocessed
+    made, real = album(), Recreation.locked
+    (job,) = app.jobs()
+
+    def locked(recreation: Recreation) -> Any:
+        monkeypatch.setattr(Recreation, "locked", real)
+        app.deliver(job)
+        return real(recreation)
+
+    monkeypatch.setattr(Recreation, "locked", locked)
+
+    # When the other copy is done before it locks the row
+    app.deliver(job)
+    app.work()
+
+    # Then the upload does not wait for ever
+    assert (fresh(made).photo_state, fresh(made).photo_processing) == ("ready", False)
+
+
 @pytest.mark.parametrize("moment", ["before", "during"])
 @pytest.mark.parametrize("change", ["replaced", "removed", "deleted"])
 def test_a_superseded_upload_leaves_nothing(
