@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from gifster.jobs import transaction
-from gifster.uploads.attaching.storing import content_of, plan, steps_of, store
+from gifster.uploads.attaching.storing import MIXED, content_of, plan, steps_of, store
 from gifster.uploads.columns import bulk
 from gifster.uploads.columns.fields import UploadFailure
 from gifster.uploads.columns.rows import Record, locked_row, row_of
@@ -286,8 +286,11 @@ class Promotion(Attachment):
         """
         if self._shown is None or present is None:
             return stored
-        if present.steps != self._shown.steps:  # all of them were made anew
-            return replace(stored, versions=present.versions, steps=present.steps)
+        if present.steps != self._shown.steps:
+            # All of them were made anew, or a second copy of this job has shown the first ones.
+            versions = stored.versions | present.versions
+            is_whole = versions.keys() == present.versions.keys()
+            return replace(stored, versions=versions, steps=present.steps if is_whole else MIXED)
         before = self._shown.versions
         remade = {n: v for n, v in present.versions.items() if before.get(n) != v}
         return replace(stored, versions=stored.versions | remade)

@@ -219,6 +219,38 @@ def test_a_copy_of_a_job_that_wakes_up_late_makes_files_of_its_own(application: 
     check_files(application, record)
 
 
+def test_a_second_copy_of_a_job_that_shows_changed_versions_leaves_none_out(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a job that has shown the first versions, and is held up
+    record, real = clip(), promotion.Promotion._swap
+    (job,) = enqueued("store_asset")
+
+    def swap_and_wait(self: Any, stored: Any, **options: Any) -> bool:
+        monkeypatch.setattr(promotion.Promotion, "_swap", swap_and_die)
+        real(self, stored, **options)
+
+        # When the record changes, and a second copy of the job shows the first versions again
+        change(record, 30)
+        with pytest.raises(Crashed):
+            application.deliver(job)
+        monkeypatch.setattr(promotion.Promotion, "_swap", real)
+        return True
+
+    def swap_and_die(self: Any, stored: Any, **options: Any) -> bool:
+        real(self, stored, **options)
+        raise Crashed
+
+    monkeypatch.setattr(promotion.Promotion, "_swap", swap_and_wait)
+    application.deliver(job)
+    application.work()
+
+    # Then the record gets them all
+    assert sizes(record) == EDITED
+    assert fresh(record).file_state == "ready"
+    check_files(application, record)
+
+
 @BOTH
 def test_a_storage_that_fails_half_way_keeps_no_files_of_the_try(
     application: Application, monkeypatch: pytest.MonkeyPatch, model: Any
