@@ -15,7 +15,7 @@ from gifster.uploads.columns import bulk
 from gifster.uploads.columns.attached_file import AttachedFile
 from gifster.uploads.columns.column import UploadColumn
 from gifster.uploads.columns.record import Slot, uploads_of
-from gifster.uploads.columns.rows import locked_row
+from gifster.uploads.columns.rows import check_outbox, locked_row
 from gifster.uploads.enqueueing import Background, enqueue_recreation, enqueue_update
 from gifster.uploads.errors import NoFileChosen
 from gifster.uploads.files import keys
@@ -295,6 +295,7 @@ class Uploader(AttachedFile, Limits):
         check_versions(type(self), names)
         if self.stored is None:
             return None
+        check_outbox(type(self.record))
         return enqueue_recreation(self.record, self.mount.name, self.stored, names)
 
     def update_versions(self) -> Job | None:
@@ -309,6 +310,7 @@ class Uploader(AttachedFile, Limits):
           the job; None if nothing is stored, or if the upload is not processed yet.
         """
         model = type(self.record)
+        check_outbox(model)
         with transaction(model._meta.database):
             # Another process may have stored the file since the record was loaded, or replaced it.
             row = locked_row(self.record)

@@ -7,11 +7,13 @@ import peewee
 import pytest
 
 from gifster.uploads import CacheField, HasUploads, mount_uploader, store_in_background
+from gifster.uploads.columns import bulk
 from tests.combinations import on_one_platform
 from tests.uploads.framework import (
     Application,
     AvatarUploader,
     Base,
+    Company,
     LogoUploader,
     Person,
     fresh,
@@ -115,6 +117,34 @@ def test_a_second_database_is_refused(application: Application, tmp_path: Path):
         later.save()
     assert Later.select().count() == 0
     Later.bind(application.database)
+
+
+def test_a_row_of_a_second_database_cannot_have_its_files_deleted(
+    application: Application, tmp_path: Path
+):
+    # Given a copy of the database, in which a row names the same files
+    company, elsewhere = Company.create(logo=ONE), peewee.SqliteDatabase(tmp_path / "copy.db")
+    stored = application.stored
+    with elsewhere.bind_ctx([Company]):
+        elsewhere.create_tables([Company])
+        with bulk.saving():
+            Company.insert(id=company.id, logo=company.logo.stored).execute()
+        copied = Company.get_by_id(company.id)
+
+        # When it is to be deleted there, I expect that to be refused: the jobs are in our database
+        for change in (
+            copied.delete_instance,
+            Company.delete().execute,
+            copied.logo.recreate_versions,
+            copied.logo.update_versions,
+        ):
+            with pytest.raises(TypeError, match="another database than the outbox"):
+                change()
+        assert Company.select().count() == 1
+
+    # And no file is gone
+    application.work()
+    assert application.stored == stored
 
 
 @pytest.mark.parametrize("column", ["logo", "logo_tmp"])

@@ -19,7 +19,7 @@ from gifster.uploads.columns import bulk
 from gifster.uploads.columns.column import UploadColumn
 from gifster.uploads.columns.fields import UploadFailure
 from gifster.uploads.columns.record import clear_slot, uploads_of
-from gifster.uploads.columns.rows import Record, key_names
+from gifster.uploads.columns.rows import Record, check_outbox, key_names
 from gifster.uploads.enqueueing import enqueue_removal
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.stored import Files, StoredFile
@@ -236,13 +236,17 @@ class Attacher(Generic[U]):
         if self.mount.uploader.keep_files and not deleting:
             return
         for stored in files:
-            uploader = self.uploader_of(stored)
-            uploader.before_remove(stored)
-            enqueue_removal(self.record, self.mount.name, stored.files, uploader.fair_by())
+            self.uploader_of(stored).before_remove(stored)
+            self.discard(stored, stored.files)
 
     def discard(self, stored: StoredFile, files: Files) -> None:
         """Have some of a stored file's files deleted: in the transaction in which the row stops
-        naming these."""
+        naming these.
+
+        Raises:
+          TypeError: the outbox is in another database, so the job would outlive a rollback.
+        """
+        check_outbox(type(self.record))
         group = self.uploader_of(stored).fair_by()
         enqueue_removal(self.record, self.mount.name, files, group)
 
