@@ -6,6 +6,8 @@ Existing content stays as it is, and a second run changes nothing. `gifster inst
 """
 
 import importlib
+import json
+import keyword
 import re
 import secrets
 import stat
@@ -50,15 +52,15 @@ COLUMNS = {{
 def up(migrator, db):
     jobs.migrate(db)  # the tables of the jobs: only what is missing
     for name, field in COLUMNS.items():
-        migrator.migrate(migrator.add_column("{table}", name, field))
+        migrator.migrate(migrator.add_column({quoted}, name, field))
 
 
 def down(migrator, db):
-    for index in db.get_indexes("{table}"):  # SQLite drops no column that has one
+    for index in db.get_indexes({quoted}):  # SQLite drops no column that has one
         if set(index.columns) <= set(COLUMNS):
-            migrator.migrate(migrator.drop_index("{table}", index.name))
+            migrator.migrate(migrator.drop_index({quoted}, index.name))
     for name in COLUMNS:
-        migrator.migrate(migrator.drop_column("{table}", name))
+        migrator.migrate(migrator.drop_column({quoted}, name))
 '''
 
 ACTORS = '''"""Background work on uploads. Import this module where your application starts, too:
@@ -182,13 +184,17 @@ def install(wish: Wish, folder: Path, may_overwrite: Callable[[Path], bool]) -> 
     """
     module, _, name = wish.model.partition(":")
     model = _model(folder, module, name)
-    if not wish.column.isidentifier():
+    if not wish.column.isidentifier() or keyword.iskeyword(wish.column):
         raise CannotInstall(
-            f"{wish.column!r} is not a name for a column: use letters, digits and underscores"
+            f"{wish.column!r} is not a name for a column: use letters, digits and underscores, "
+            "and no word of Python's own"
         )
     field = model._meta.fields.get(wish.column)
     if field is not None and not isinstance(field, UploadColumn):
         raise CannotInstall(f"{name}.{wish.column} is a {type(field).__name__} already")
+    taken = [each for each in (wish.column, *wish.companions()) if hasattr(model, each)]
+    if field is None and taken:
+        raise CannotInstall(f"{name}.{taken[0]} is something else already: use another name")
     if model._meta.schema:
         raise CannotInstall(
             f"{name} is in the schema {model._meta.schema!r}, for which playhouse.migrations "
@@ -232,7 +238,7 @@ def _settings(path: Path) -> str:
 
 
 def _migration(folder: Path, table: str, wish: Wish) -> str:
-    title = f"add_{wish.column}_to_{table}"
+    title = re.sub(r"\W+", "_", f"add_{wish.column}_to_{table}")
     for path in sorted(folder.glob("[0-9]*.py")):
         if path.stem.endswith(f"_{title}"):
             return f"unchanged  {folder.name}/{path.name}"
@@ -241,7 +247,13 @@ def _migration(folder: Path, table: str, wish: Wish) -> str:
     columns = "\n".join(f'    "{name}": {field},' for name, field in wish.columns().items())
     folder.mkdir(exist_ok=True)
     fields = "BooleanField, CharField, TextField" if wish.state else "BooleanField, TextField"
-    text = MIGRATION.format(table=table, column=wish.column, columns=columns, fields=fields)
+    text = MIGRATION.format(
+        table=table,
+        quoted=json.dumps(table, ensure_ascii=False),
+        column=wish.column,
+        columns=columns,
+        fields=fields,
+    )
     _write(path, text)
     return f"created    {folder.name}/{path.name}"
 

@@ -296,7 +296,9 @@ def test_processing_only_needs_no_cache_column(project: Path):
         (("User", "avatar"), "name it as package.module:Model"),
         (("shop.models:db", "avatar"), "shop.models:db is not a Peewee model"),
         (("shop.models:User", "my avatar"), "'my avatar' is not a name for a column"),
+        (("shop.models:User", "class"), "'class' is not a name for a column"),
         (("shop.models:User", "name"), "User.name is a CharField already"),
+        (("shop.models:User", "save"), "User.save is something else already"),
     ],
 )
 def test_a_wrong_wish_is_refused_and_writes_nothing(
@@ -320,6 +322,31 @@ def test_a_model_with_a_schema_gets_no_migration_for_another_table(project: Path
 
     assert (status, (project / "migrations").exists()) == (1, False)
     assert "User is in the schema 'tenant'" in error
+
+
+def test_a_table_may_have_any_name(project: Path):
+    models = project / "shop" / "models.py"
+    models.write_text(BEFORE.replace("legacy_table_names = False", "table_name = 'a/user of us'"))
+
+    assert install("shop.models:User", "avatar")[0] == 0
+
+    with closing(peewee.SqliteDatabase(str(project / "odd.db"))) as db, db.bind_ctx(jobs.TABLES):
+        db.execute_sql('CREATE TABLE "a/user of us" (id INTEGER PRIMARY KEY)')
+        runner = Runner(db, str(project / "migrations"))
+        runner.up()
+        assert "avatar_error" in {column.name for column in db.get_columns("a/user of us")}
+        runner.down()
+        assert [column.name for column in db.get_columns("a/user of us")] == ["id"]
+
+
+def test_a_companion_that_is_taken_is_refused(project: Path):
+    models = project / "shop" / "models.py"
+    models.write_text(BEFORE.replace("name = ", "avatar_state = "))
+
+    status, _, error = install("shop.models:User", "avatar")
+
+    assert (status, (project / "migrations").exists()) == (1, False)
+    assert "User.avatar_state is something else already" in error
 
 
 @pytest.mark.parametrize(("answer", "overwritten"), [("n", False), ("y", True)])
