@@ -27,6 +27,7 @@ from gifster.uploads.backgrounding.promotion import Promotion
 from gifster.uploads.testing import assert_enqueued, enqueued
 from tests import images
 from tests.uploads.framework import Application, Base, LogoUploader, fresh
+from tests.uploads.records import fail
 
 A, B, C, D = (images.gif(size=(width, 40)) for width in (60, 70, 80, 90))
 
@@ -132,6 +133,61 @@ def test_files_can_be_added_moved_and_removed(app: Application, model: Any):
     app.work()
     assert len(fresh(record).photos) == 0
     assert app.cached == app.stored == []
+
+
+@pytest.mark.parametrize("model", [Trip, Walk, Shelf])
+def test_a_photo_that_somebody_holds_stays_a_part_of_the_list_after_a_save(
+    app: Application, model: Any
+):
+    # Given the photos of a record, each of which is looked at
+    record = saved(model, A, B, C)
+    app.work()
+    record = fresh(record)
+    photos = list(record.photos)
+
+    # When two are removed, with a save for each, and new ones are added
+    for photo in photos:
+        if photo.stored.width in (60, 70):
+            photo.remove()
+            record.save()
+    added = record.photos.append(D)
+    record.save()
+    record.photos = [added, photos[2]]
+    record.save()
+    more = record.photos.append(A)
+    record.save()
+    more.remove()
+    record.save()
+    app.work()
+
+    # Then the photos are those, and none was copied
+    assert record.photos[:] == [added, photos[2]]
+    assert widths(record) == [90, 80]
+    assert photos[2].stored.key == fresh(record).photos[1].stored.key
+    assert is_clean(app, record)
+
+
+@pytest.mark.parametrize("model", [Trip, Shelf])
+def test_a_photo_that_somebody_holds_survives_a_rollback(app: Application, model: Any):
+    record = saved(model, A)
+    app.work()
+    record = fresh(record)
+    (first,) = record.photos
+    second = record.photos.append(B)
+
+    # When it is saved and replaced, and nothing of that stays
+    def replace_second() -> None:
+        second.assign(C)
+        record.save()
+
+    fail(record.save, replace_second)
+    assert record.photos[:] == [first, second]
+    record.save()
+    app.work()
+
+    # Then the last file of each photo is saved
+    assert widths(record) == [60, 80]
+    assert is_clean(app, record)
 
 
 def test_files_added_by_two_stale_records_are_all_kept(app: Application):

@@ -10,6 +10,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from gifster.uploads.attaching.incoming import own
 from gifster.uploads.columns.column import UploadColumn
+from gifster.uploads.columns.record import Slot
 from gifster.uploads.columns.rows import Record
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.stored import StoredFile
@@ -48,10 +49,20 @@ class AttachedFiles(Sequence[U]):
         items: list[CachedFile | StoredFile]
         items = [*self.mount.stored_files(self.record), *self.mount.pending(self.record)]
         items.sort(key=lambda item: item.position)
-        self._uploaders = [self.mount.uploader(self.record, self.mount, item) for item in items]
+        present = {uploader.identifier: uploader for uploader in self._uploaders}
+        self._uploaders = [self._uploader_of(item, present) for item in items]
         self.known = {item.key for item in items}
         self._changed = self.replaces_all = False
         self.remote_urls = self._removed = None
+
+    def _uploader_of(self, item: CachedFile | StoredFile, present: Mapping[str | None, U]) -> U:
+        """The uploader of a file in the record's columns: the one that it has had before, if any,
+        because the caller may hold it."""
+        uploader = present.get(item.identifier)
+        if uploader is None:
+            return self.mount.uploader(self.record, self.mount, item)
+        uploader.item, uploader.slot = item, Slot()
+        return uploader
 
     @property
     def changed(self) -> bool:
@@ -69,21 +80,28 @@ class AttachedFiles(Sequence[U]):
 
     # What saving does to it.
 
-    def decisions(self) -> tuple[list[U], set[str], bool]:
+    def decisions(self) -> "Decisions[U]":
         """What the next save has to do; a snapshot for `restore()`."""
-        return list(self._uploaders), set(self.known), self.changed
+        uploaders = [(one, one.item, one.slot) for one in self._uploaders]
+        return uploaders, set(self.known), self.changed
 
     def forget(self, keys: set[str]) -> None:
         """Clear what a save has carried out, and keep what another thread has added since; `keys`
         are those of the cached files that were saved."""
         newer = [u for u in self._uploaders if u.assigned and u.assigned.key not in keys]
+        self._uploaders = [u for u in self._uploaders if u not in newer]
         self._read()
         self._uploaders += newer
 
-    def restore(self, decided: tuple[list[U], set[str], bool]) -> None:
+    def restore(self, decided: "Decisions[U]") -> None:
         """After a rollback, leave to the next save what this one had to do, and newer files."""
-        newer = [u for u in self._uploaders if u.assigned and u not in decided[0]]
-        before, self.known, _ = decided
+        snapshot, self.known, _ = decided
+        before = [uploader for uploader, _, _ in snapshot]
+        newer = [u for u in self._uploaders if u.assigned and u not in before]
+        for uploader, item, slot in snapshot:
+            uploader.item = item
+            if uploader.assigned is None:
+                uploader.slot = slot
         self._change([*before, *newer])
 
     def copy(self, record: Record) -> Self:
@@ -156,6 +174,11 @@ class AttachedFiles(Sequence[U]):
         if all(one.assigned is None for one in self._uploaders):
             return None
         return json.dumps([one.cache_id or one.identifier for one in self._uploaders])
+
+
+#: The uploaders of a list, each with its file and what was to be done to it; the keys that were
+#: known, and whether there was anything to do.
+Decisions = tuple[list[tuple[U, CachedFile | StoredFile | None, Slot]], set[str], bool]
 
 
 class State(Generic[U]):
