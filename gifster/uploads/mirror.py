@@ -51,6 +51,8 @@ class MirrorStorage:
         self.place = getattr(first, "place", None)
         #: The clock by which the first says when its files were written.
         self.now = getattr(first, "now", None)
+        #: Whether a signed URL of the first is valid (see `LocalStorage.allows()`).
+        self.allows = getattr(first, "allows", None)
         if isinstance(first, Listing):
             self.walk = first.walk
             self.half_written = self._half_written

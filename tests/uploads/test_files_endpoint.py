@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gifster.uploads import LocalStorage, configure, endpoints
+from gifster.uploads import LocalStorage, MirrorStorage, configure, endpoints
 from gifster.uploads.testing import MemoryStorage, keep
 from tests import images
 from tests.uploads.calling import Caller
@@ -23,6 +23,14 @@ def store(tmp_path: Path) -> LocalStorage:
     configure({"store": storage})
     keep(storage, KEY, GIF)
     return storage
+
+
+@pytest.fixture(params=["alone", "in a mirror"])
+def either(store: LocalStorage, request: pytest.FixtureRequest) -> LocalStorage:
+    """The store, also as the first of a mirror."""
+    if request.param == "in a mirror":
+        configure({"store": MirrorStorage(store, MemoryStorage())})
+    return store
 
 
 def test_a_stored_file_is_served_from_each_kind_of_storage(application: Application, kind: str):
@@ -62,7 +70,8 @@ def test_what_can_have_scripts_is_downloaded(store: LocalStorage, kind: str, nam
      "/company/..%2f..%2fsecret", "/.hidden", f"//{KEY}", "/link.gif", "/fifo.gif",
      f"/{'x' * 300}.gif"],
 )  # fmt: skip
-def test_nothing_else_is_served(store: LocalStorage, kind: str, path: str):
+def test_nothing_else_is_served(either: LocalStorage, kind: str, path: str):
+    store = either
     (store.root.parent / "secret").write_text("secret")
     (store.root / ".hidden").write_text("hidden")
     (store.root / "link.gif").symlink_to(store.root.parent / "secret")
@@ -74,10 +83,10 @@ def test_nothing_else_is_served(store: LocalStorage, kind: str, path: str):
 
 
 def test_only_signed_urls_are_served(
-    store: LocalStorage, kind: str, monkeypatch: pytest.MonkeyPatch
+    either: LocalStorage, kind: str, monkeypatch: pytest.MonkeyPatch
 ):
     call = Caller(endpoints.files(signed=True), kind)
-    path = store.url(KEY, 60).removeprefix("/files")
+    path = either.url(KEY, 60).removeprefix("/files")
 
     answer = call("GET", path)
     assert (answer.status_code, answer.content) == (200, GIF)

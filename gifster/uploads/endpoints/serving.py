@@ -16,6 +16,7 @@ from gifster.uploads.endpoints.messages import Problem, Request, Response
 from gifster.uploads.endpoints.mounting import Allow, Endpoint
 from gifster.uploads.endpoints.ranges import is_known, only_reading, ranged
 from gifster.uploads.files.access import local_copy
+from gifster.uploads.mirror import MirrorStorage
 from gifster.uploads.storage.base import is_key
 from gifster.uploads.storage.local import LocalStorage
 
@@ -87,7 +88,7 @@ class FilesEndpoint(Endpoint):
             return Response(304, headers)
         try:
             with local_copy(self._storage, key) as path:
-                file = self._opened(path)
+                file = self._opened(key, path)
         except OSError as error:
             if error.errno not in NO_SUCH_FILE:
                 raise
@@ -95,10 +96,9 @@ class FilesEndpoint(Endpoint):
         headers["Content-Type"] = SHOWN.get(ending, UNKNOWN_TYPE)
         return ranged(request, file, headers)
 
-    def _opened(self, path: Path) -> BinaryIO:
+    def _opened(self, key: str, path: Path) -> BinaryIO:
         """The file, open. A link may not lead out of the folder, and a FIFO would wait for ever."""
-        kept = storage(self._storage)
-        if isinstance(kept, LocalStorage) and not path.is_relative_to(kept.root.resolve()):
+        if any(_leads_out(kept, key, path) for kept in _folders(storage(self._storage))):
             raise missing()
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         if not stat.S_ISREG(os.fstat(number).st_mode):
@@ -108,15 +108,28 @@ class FilesEndpoint(Endpoint):
 
     def _check(self, request: Request, key: str, allow: Allow) -> None:
         if self._signed:
-            kept = storage(self._storage)
-            if not isinstance(kept, LocalStorage):
+            allows = getattr(storage(self._storage), "allows", None)
+            if allows is None:
                 raise TypeError(f"the storage {self._storage!r} signs no URLs of this endpoint")
             found = request.parameters()
             expires, signature = (found.get(name, "") for name in ("expires", "signature"))
-            if not kept.allows(key, expires, signature):
+            if not allows(key, expires, signature):
                 raise Problem(403, "not_allowed", "This address has expired: load the page again.")
         if allow() is not True:
             raise Problem(403, "not_allowed", "You may not see this file.")
+
+
+def _folders(kept: object) -> list[LocalStorage]:
+    """The folders on this machine that a storage consists of."""
+    if isinstance(kept, MirrorStorage):
+        return [*_folders(kept.first), *_folders(kept.second)]
+    return [kept] if isinstance(kept, LocalStorage) else []
+
+
+def _leads_out(folder: LocalStorage, key: str, path: Path) -> bool:
+    """Whether a path is that of a link in a folder, and elsewhere."""
+    outside = not path.is_relative_to(folder.root.resolve())
+    return outside and folder.path(key).resolve() == path
 
 
 def missing() -> Problem:
