@@ -321,8 +321,8 @@ class Uploader(AttachedFile, Limits):
             waits = attacher.pending and not self.mount.many
             if waits and getattr(row, f"{self.mount.name}_state", None) != "failed":
                 return None
-            if not waits:
-                values = attacher.working()
+            values = {} if waits else attacher.working()
+            if values:  # the model has columns for them
                 with bulk.saving():
                     model.update(**values).where(self.record._pk_expr()).execute()
                 self.record.__data__.update(values)

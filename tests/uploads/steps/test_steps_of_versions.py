@@ -2,15 +2,16 @@
 
 from typing import Any
 
+import peewee
 import pytest
 
 from gifster import imaging
 from gifster.jobs import transaction
-from gifster.uploads import UploadError, process
+from gifster.uploads import UploadError, mount_uploader, process
 from gifster.uploads.testing import enqueued
 from gifster.uploads.versions import processing
 from tests import images
-from tests.uploads.framework import Application, fresh
+from tests.uploads.framework import Application, Base, fresh
 from tests.uploads.steps.cuts import (
     BOTH,
     EDITED,
@@ -204,6 +205,21 @@ def test_files_of_a_list(application: Application):
     assert [images.size(file.small.read()) for file in reel.files] == [(20, 60)] * 2
     named = [key for file in reel.files for _, key in file.stored.files]
     assert sorted(application.stored) == sorted(named)
+
+
+def test_a_model_need_not_tell_states(application: Application):
+    class Plain(Base):
+        wide = peewee.IntegerField(default=0)
+        file = mount_uploader(ClipUploader)
+
+    application.create_tables(Plain)
+    record = clip(Plain)
+
+    assert change(record, 30)
+    application.work()
+
+    assert sizes(record) == EDITED
+    check_files(application, record)
 
 
 def test_a_record_without_a_file_has_nothing_to_update(application: Application):
