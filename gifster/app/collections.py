@@ -12,14 +12,14 @@ from peewee import SQL, Tuple, fn
 
 from gifster.app import library, texts
 from gifster.app.access import Reach, Viewer, seen_by, shown_to
-from gifster.app.cursors import check_limit, page, read_cursor
+from gifster.app.cursors import check_limit, page_of, read_cursor
 from gifster.app.database import db
 from gifster.app.errors import Denied, NotFound
 from gifster.app.models import BaseModel, Gif, GifTag, MomentField, Tag, User, new_id, now
 from gifster.app.texts import GIF_ID, Visibility
 from gifster.jobs import transaction
 from gifster.jobs.statements import Statement
-from gifster.uploads.columns.rows import locked_row
+from gifster.uploads.columns.rows import loaded, locked_row, readable
 
 #: How many a user may have, and how many GIFs each.
 MOST, MOST_GIFS = 500, 2_000
@@ -208,7 +208,7 @@ def remove(collection_id: str, gif_id: str, viewer: Viewer) -> None:
 
 def collections_of(user: User) -> list[Collection]:
     """All collections of a user, by name."""
-    return list(
+    return readable(
         Collection.select()
         .where(Collection.user == user)
         .order_by(fn.LOWER(Collection.name), Collection.id)
@@ -282,5 +282,5 @@ def gifs_in(
         query = query.where(Gif.id.in_(tagged))
     if cursor:
         query = query.where(Tuple(position, gif_id) > read_cursor(cursor))
-    rows, following = page(list(query), limit, lambda row: (row.position, row.gif_id))
+    rows, following = page_of(loaded(query), limit, position, gif_id)
     return [row.gif for row in rows], following

@@ -75,15 +75,29 @@ def newest_page(
     """
     check_limit(limit)
     found = loaded(newest_first(query, moment, its_id, cursor, limit + 1))
-    shown = read_or_logged(query.model, found[:limit])
+    return page_of(found, limit, moment, its_id)
+
+
+def page_of(
+    found: list[tuple[Any, Any]], limit: int, place: Any, its_id: Any
+) -> tuple[list[Any], str | None]:
+    """The records of a page that can be read, and the cursor of the next page; None on the last
+    page. The log names the others.
+
+    Parameters:
+      found: what `loaded()` found for the page, and one more if there is one.
+      place, its_id: the columns of the order.
+    """
+    model = place.model
+    shown = read_or_logged(model, found[:limit])
     if len(found) <= limit:
         return shown, None
     pk, last = found[limit - 1]
     if isinstance(last, Exception):
-        here = query.model._meta.primary_key == pk
-        last = query.model.select(moment, its_id).where(here).get()
+        here = model._meta.primary_key == pk
+        last = model.select(place, its_id).where(here).get()
     return shown, write_cursor(
-        moment.db_value(last.__data__[moment.name]), last.__data__[its_id.name]
+        place.db_value(last.__data__[place.name]), last.__data__[its_id.name]
     )
 
 

@@ -17,7 +17,7 @@ from gifster.app.cursors import (
     check_limit,
     newest_first,
     newest_page,
-    page,
+    page_of,
 )
 from gifster.app.edits import Edit
 from gifster.app.errors import BadQuery, NotFound
@@ -27,7 +27,7 @@ from gifster.app.texts import GIF_ID
 from gifster.jobs.statements import Statement, for_each_length
 from gifster.jobs.wording import not_one_of, wrong
 from gifster.uploads import StoredFile
-from gifster.uploads.columns.rows import is_of_one_row, readable
+from gifster.uploads.columns.rows import loaded_by, readable, rows_of_each
 
 #: Defined in `cursors`, `access` and `search`, and imported from here.
 __all__ = ["MAX_LIMIT", "listed", "tags_of"]
@@ -100,13 +100,8 @@ def _one_of(name: str, value: str, values: Sequence[str]) -> str:
 
 def _newest_page(tag: str, cursor: str, limit: int) -> tuple[list[Gif], str | None]:
     if not (tag or cursor):
-        try:
-            gifs = _NEWEST.records(most=limit + 1)
-        except Exception as error:
-            if not is_of_one_row(error):
-                raise
-        else:
-            return page(gifs, limit, lambda gif: (Gif.created_at.db_value(gif.created_at), gif.id))
+        found = loaded_by(_NEWEST, lambda: _newest(limit + 1), most=limit + 1)
+        return page_of(found, limit, Gif.created_at, Gif.id)
     query: Any = Gif.select().where(listed())
     if tag:
         query = query.where(Gif.id.in_(tagged(Tag.name == tag)))
@@ -155,13 +150,9 @@ class Standing(NamedTuple):
 
 
 def standings(gif_ids: Sequence[str]) -> dict[str, Standing]:
-    """How far each of these GIFs is. Ids of no GIF are left out."""
-    of_people = (Gif.user, Gif.visibility, Gif.trashed_at, Gif.hidden_from)
-    rows: Any = (
-        Gif.select(Gif.id, Gif.image_state, Gif.image, Gif.edit, *of_people)
-        .where(Gif.id.in_(gif_ids))
-        .tuples()
-    )
+    """How far each of these GIFs is. Ids of no GIF, and of rows that cannot be read, are left
+    out."""
+    found = rows_of_each(_standing_rows, Gif, gif_ids)
     return {
         gif_id: Standing(
             state,
@@ -172,8 +163,14 @@ def standings(gif_ids: Sequence[str]) -> dict[str, Standing]:
             trashed_at is not None,
             hidden_from is not None,
         )
-        for gif_id, state, stored, edit, user_id, visibility, trashed_at, hidden_from in rows
+        for gif_id, state, stored, edit, user_id, visibility, trashed_at, hidden_from in found
     }
+
+
+def _standing_rows(gif_ids: Sequence[str]) -> list[Any]:
+    of_people = (Gif.user, Gif.visibility, Gif.trashed_at, Gif.hidden_from)
+    query: Any = Gif.select(Gif.id, Gif.image_state, Gif.image, Gif.edit, *of_people)
+    return list(query.where(Gif.id.in_(gif_ids)).tuples())
 
 
 def _shown_sha256(stored: StoredFile | None, edit: Edit | None) -> str | None:
@@ -195,7 +192,8 @@ def uploader(user_id: str) -> User:
 
 def uploaders_of(gifs: Sequence[Gif]) -> dict[str, str]:
     """The names of the users who own these GIFs, by their ids."""
-    return dict(_names(sorted({gif.user_id for gif in gifs if gif.user_id})))
+    owners = sorted({gif.user_id for gif in gifs if gif.user_id})
+    return dict(rows_of_each(_names, User, owners))
 
 
 _names = for_each_length(

@@ -4,7 +4,7 @@ Both are facts of what was uploaded. Of a GIF with an edit only its owner knows 
 it is nobody's duplicate (decision 85).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,6 +12,7 @@ from gifster.app.access import comparable
 from gifster.app.models import FingerprintPart, Gif, fingerprint_parts
 from gifster.app.originals import is_edited
 from gifster.jobs.statements import Statement, for_each_length
+from gifster.uploads.columns.rows import is_of_one_row, readable
 
 #: The difference hashes of near duplicates differ in at most so many of their 64 bits. Hashes that
 #: differ in four bits may share no part, and would not be found.
@@ -100,7 +101,7 @@ def oldest_with(sha256: Sequence[str], user_id: str | None = None) -> dict[str, 
             .where(column.in_(sha256) & (Gif.image_state != "failed") & comparable(user_id or ""))
             .order_by(Gif.created_at.desc(), Gif.id.desc())
         )
-        oldest = {str(getattr(gif, column.name)): gif for gif in rows}
+        oldest = {str(getattr(gif, column.name)): gif for gif in readable(rows)}
         for hashed, gif in oldest.items():
             if hashed not in found or gif.created_at < found[hashed].created_at:
                 found[hashed] = gif
@@ -128,10 +129,18 @@ def near_duplicates_of(gif: Gif, most: int = 12, user_id: str | None = None) -> 
         .order_by(Gif.created_at.desc())
         .limit(MAX_CANDIDATES)
     )
-    # Lazily: reading the stored files of 500 takes 40 ms.
-    compared = (other for other in candidates.iterator() if _is_compared(other, user_id))
-    near = (other for other in compared if _differing_bits(dhash, other) <= MAX_BITS)
-    return list(islice(near, most))
+
+    def near(others: Iterable[Gif]) -> list[Gif]:
+        compared = (other for other in others if _is_compared(other, user_id))
+        alike = (other for other in compared if _differing_bits(dhash, other) <= MAX_BITS)
+        return list(islice(alike, most))
+
+    try:
+        return near(candidates.iterator())  # lazily: reading the stored files of 500 takes 40 ms
+    except Exception as error:
+        if not is_of_one_row(error):
+            raise
+    return near(readable(candidates.clone()))  # that one would go on after the unreadable row
 
 
 def _differing_bits(dhash: str, other: Gif) -> int:

@@ -2,6 +2,7 @@
 many rows goes on with the others, and names it."""
 
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -10,11 +11,22 @@ from pathlib import Path
 import dramatiq
 import pytest
 
-from gifster.app import favourites, file_checks, kept_uploads, lists, mine, retention, trash
+from gifster.app import (
+    collections,
+    favourites,
+    file_checks,
+    kept_uploads,
+    library,
+    lists,
+    mine,
+    near_duplicates,
+    retention,
+    trash,
+)
 from gifster.app.access import Viewer
 from gifster.app.accounts import leaving
 from gifster.app.database import db
-from gifster.app.models import Gif, KeptUpload, User, now
+from gifster.app.models import FingerprintPart, Gif, KeptUpload, User, fingerprint_parts, now
 from gifster.app.moderation import hiding
 from gifster.app.search import upkeep
 from gifster.app.search.tables import SearchEntry, SearchFill
@@ -27,6 +39,7 @@ from gifster.uploads.testing import run_jobs, without_processing
 from tests import images
 from tests.app.gifs import added, cached
 from tests.app.people import person
+from tests.combinations import on_sqlite
 
 
 @pytest.fixture
@@ -48,6 +61,11 @@ def damaged(booted: Settings) -> tuple[Gif, list[Gif]]:
 def damage(column: str, gif: Gif, text: str = '{"key": "gi') -> None:
     mark = db.obj.param
     db.execute_sql(f'UPDATE gif SET "{column}" = {mark} WHERE id = {mark}', (text, gif.id))
+
+
+def text_of(column: str, gif: Gif) -> str:
+    found = db.execute_sql(f"SELECT {column} FROM gif WHERE id = {db.obj.param}", (gif.id,))
+    return str(found.fetchone()[0])
 
 
 def names_it(caplog: pytest.LogCaptureFixture, gif: Gif) -> bool:
@@ -84,6 +102,69 @@ def test_lists_have_the_others_page_by_page(
     Gif.update(hidden_from="public", trashed_at=now()).execute()
     assert walked(hiding.hidden) == wanted
     assert walked(partial(trash.trash_of, ann)) == wanted
+
+
+def test_a_collection_has_the_others_page_by_page(
+    damaged: tuple[Gif, list[Gif]], caplog: pytest.LogCaptureFixture
+):
+    bad, others = damaged
+    ann = User.get()
+    made = collections.create(ann, "Cats")
+    for position, gif in enumerate((others[0], bad, others[1])):
+        collections.CollectionGif.create(collection=made, gif=gif, position=position)
+
+    shown = walked(partial(collections.gifs_in, made, Viewer(ann.id)))
+
+    assert shown == sorted(gif.id for gif in others)
+    assert "unreadable: table=collection_gif" in caplog.text
+
+
+def test_waiting_pages_hear_of_the_others(
+    damaged: tuple[Gif, list[Gif]], caplog: pytest.LogCaptureFixture
+):
+    bad, others = damaged
+    found = lists.standings([bad.id, *(gif.id for gif in others)])
+    assert {gif_id: one.state for gif_id, one in found.items()} == {
+        gif.id: "ready" for gif in others
+    }
+    assert names_it(caplog, bad)
+
+
+def test_a_gif_has_the_others_as_near_duplicates(damaged: tuple[Gif, list[Gif]]):
+    bad, (one, other) = damaged
+    for gif in (bad, one, other):
+        FingerprintPart.create(gif=gif, part=fingerprint_parts("f0" * 8)[0])
+    for gif in (one, other):
+        damage("image", gif, json.dumps(json.loads(text_of("image", gif)) | {"dhash": "f0" * 8}))
+    assert near_duplicates.near_duplicates_of(Gif.get_by_id(one.id)) == [other]
+
+
+@on_sqlite
+def test_lists_go_on_without_text_that_cannot_be_decoded(damaged: tuple[Gif, list[Gif]]):
+    # Given SQLite's text that is no UTF-8: the name of a user, a tag, a title and the name of a
+    # collection
+    bad, (one, other) = damaged
+    ann, bob = User.get(), person("Bob")
+    for user in (bob, ann):
+        collections.create(user, "Cats")
+    dogs = collections.create(ann, "Dogs")
+    db.execute_sql("UPDATE gif SET user_id = ? WHERE id = ?", (bob.id, one.id))
+    library.edit_gif(other.id, ann, tags=["cat"])
+    library.edit_gif(one.id, bob, tags=["dog"])
+    no_text = "CAST(x'ff41' AS TEXT)"
+    db.execute_sql(f"UPDATE user SET name = {no_text} WHERE id = ?", (bob.id,))
+    db.execute_sql(f"UPDATE tag SET name = {no_text} WHERE name = 'dog'")
+    db.execute_sql(f"UPDATE gif SET title = {no_text} WHERE id = ?", (bad.id,))
+    db.execute_sql(f"UPDATE collection SET name = {no_text} WHERE id = ?", (dogs.id,))
+
+    # I expect the others
+    one.user = bob
+    assert lists.uploaders_of([one, other]) == {ann.id: "Ann"}
+    assert lists.tags_of([one, other]) == {one.id: [], other.id: ["cat"]}
+    hashes = [str(gif.sha256) for gif in (bad, one, other)]
+    found = near_duplicates.oldest_with(hashes)
+    assert {gif.id for gif in found.values()} == {one.id, other.id}
+    assert [each.name for each in collections.collections_of(ann)] == ["Cats"]
 
 
 def test_an_export_has_the_others(damaged: tuple[Gif, list[Gif]]):
@@ -136,8 +217,7 @@ def test_files_of_forms_expire_but_for_one_that_it_names(damaged: tuple[Gif, lis
     # Given a row that waits for a file, and is damaged behind its key; and two files of forms, of
     # which one is that file
     waiting, other = added(images.gif(), title="w"), cached(images.gif())
-    text = db.execute_sql(f"SELECT image_tmp FROM gif WHERE id = {db.obj.param}", (waiting.id,))
-    damage("image_tmp", waiting, text.fetchone()[0][:-9])
+    damage("image_tmp", waiting, text_of("image_tmp", waiting)[:-9])
     for file in (waiting.image.cached, other):
         KeptUpload.create(key=file.key, storage=file.storage, bytes=1)
     KeptUpload.update(kept_at=now().replace(year=2001)).execute()

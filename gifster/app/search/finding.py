@@ -19,7 +19,7 @@ from gifster.app.search.pool import Pool
 from gifster.app.search.tables import SearchEntry
 from gifster.app.search.walking import RANKED, Place, Search, walk
 from gifster.jobs.statements import Statement
-from gifster.uploads.columns.rows import is_of_one_row, readable
+from gifster.uploads.columns.rows import loaded_by, read_or_logged
 
 ANY = Filter()
 #: A page that is further behind begins here.
@@ -160,12 +160,8 @@ def gifs_of(found: Sequence[Candidate]) -> list[Gif]:
 
 def _read(ids: list[str]) -> list[Gif]:
     named = {f"id_{number}": gif_id for number, gif_id in enumerate(ids)}
-    try:
-        return _with_ids(len(ids)).records(**named)
-    except Exception as error:
-        if not is_of_one_row(error):
-            raise
-    return readable(_listed_among(ids))
+    found = loaded_by(_with_ids(len(ids)), lambda: _listed_among(ids), **named)
+    return read_or_logged(Gif, found)
 
 
 def _listed_among(ids: list[str]) -> Any:

@@ -16,6 +16,7 @@ from gifster.app.search.tables import SearchEntry, SearchTag, SearchTerm, marks,
 from gifster.app.texts import Visibility
 from gifster.jobs.statements import Statement, for_each_length
 from gifster.uploads import StoredFile
+from gifster.uploads.columns.rows import rows_of_each
 
 BAR = "|"
 #: Up to this count terms are counted exactly, and above it by chance (see `_by_chance`).
@@ -103,8 +104,12 @@ def tags_of(gifs: Iterable[Gif]) -> dict[str, list[str]]:
     return found
 
 
-#: The ids of GIFs, each with one of its tags.
-tag_rows = for_each_length(
+def tag_rows(gif_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """The ids of GIFs, each with one of its tags."""
+    return rows_of_each(_tag_rows, GifTag, gif_ids)
+
+
+_tag_rows = for_each_length(
     lambda ids: (
         GifTag.select(GifTag.gif, Tag.name)
         .join(Tag)

@@ -3,6 +3,7 @@ few of Peewee's internals that they rely on.
 """
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import peewee
@@ -84,6 +85,44 @@ def loaded(query: Any) -> list[tuple[Any, Any]]:
         else:
             found += [] if record is None else [(pk, record)]
     return found
+
+
+def loaded_by(
+    statement: Statement, query: Callable[[], Any], **values: Any
+) -> list[tuple[Any, Any]]:
+    """What `loaded()` finds by a query whose SQL is made once.
+
+    Parameters:
+      query: makes the same query, which is asked if a row cannot be read.
+      values: the statement's parameters.
+    """
+    try:
+        return [(record._pk, record) for record in statement.records(**values)]
+    except Exception as error:
+        if not is_of_one_row(error):
+            raise
+    return loaded(query())
+
+
+def rows_of_each(
+    rows: Callable[[Sequence[Any]], list[Any]], model: Any, values: Sequence[Any]
+) -> list[Any]:
+    """The rows of a query for some values, without those of a value whose rows cannot be read,
+    which the log names.
+
+    Parameters:
+      rows: asks the query for values, such as a function of `for_each_length()`.
+      model: whose rows are read, for the log.
+    """
+    try:
+        return rows(values)
+    except Exception as error:
+        if not is_of_one_row(error):
+            raise
+        if len(values) == 1:
+            log_unreadable(model, values[0], error)
+            return []
+    return [row for value in values for row in rows_of_each(rows, model, [value])]
 
 
 def readable(query: Any) -> list[Any]:
