@@ -2,6 +2,7 @@
 `app/tokens.py`)."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from falcon.asgi import Request, Response
 
@@ -16,7 +17,7 @@ from gifster.app.access import Reach, Viewer
 from gifster.app.models import ImageUploader, Token, User
 from gifster.app.moderation.roles import Role, role_of
 from gifster.app.sign_in import proxy
-from gifster.app.tokens import Kind, Scope
+from gifster.app.tokens import NOW, Kind, Scope
 
 
 @dataclass(frozen=True)
@@ -267,8 +268,14 @@ def _log_in_first(for_people: str = "Log in first.") -> Problem:
     )
 
 
-async def start_session(context: Context, req: Request, resp: Response, user: User) -> None:
-    """Give the browser a new session cookie, and end the session that it may have had."""
+async def start_session(
+    context: Context, req: Request, resp: Response, user: User, age: timedelta = NOW
+) -> None:
+    """Give the browser a new session cookie, and end the session that it may have had.
+
+    Parameters:
+      age: as of `tokens.start_session()`.
+    """
     days = context.settings.auth.session_days
     before = req.get_cookie_values(SESSION) or []
     where = {
@@ -279,7 +286,7 @@ async def start_session(context: Context, req: Request, resp: Response, user: Us
     def work() -> str:
         for secret in before:
             tokens.revoke_token(secret)
-        return tokens.start_session(user, days, **where)
+        return tokens.start_session(user, days, age=age, **where)
 
     resp.set_cookie(
         SESSION,

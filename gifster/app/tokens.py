@@ -35,6 +35,7 @@ USED_EVERY = timedelta(hours=1)
 #: such as a token that may do all: in case it is not they who sit at the browser, or have the
 #: cookie.
 FRESH = timedelta(minutes=15)
+NOW = timedelta()
 #: What secrets look like: 32 bytes as URL-safe base64.
 SECRET = re.compile("[A-Za-z0-9_-]{43}")
 
@@ -74,7 +75,9 @@ def is_fresh(session: Token) -> bool:
     return session.kind == Kind.SESSION and bool(now() - session.created_at <= FRESH)
 
 
-def start_session(user: User, days: int, *, address: str = "", browser: str = "") -> str:
+def start_session(
+    user: User, days: int, *, address: str = "", browser: str = "", age: timedelta = NOW
+) -> str:
     """The secret of a new session. Only its hash is kept, so it cannot be shown again.
 
     Parameters:
@@ -82,6 +85,9 @@ def start_session(user: User, days: int, *, address: str = "", browser: str = ""
       days: how long the session is valid.
       address: the address that it begins from, so that its user recognizes it.
       browser: the `User-Agent` of its browser; at most `texts.MAX_BROWSER` characters of it stay.
+      age: how long ago its user showed who they are, such as to a sign-in service, which lets them
+        in without a question for hours. The session counts as begun then, or when it was no longer
+        fresh.
 
     Raises:
       Denied: the account is disabled, or got another password meanwhile.
@@ -91,9 +97,10 @@ def start_session(user: User, days: int, *, address: str = "", browser: str = ""
             # The former one logs nobody in, and a new one has ended all sessions.
             raise Denied("password_changed", "The password was just changed. Log in again.")
         where: dict[str, Any] = {"address": address[:45], "browser": texts.browser(browser)}
-        _, secret = _issue(user, Kind.SESSION, Scope.ADMIN, days, **where)
-        newest = _of(user, Kind.SESSION).limit(MAX_SESSIONS)
-        kept = [token.digest for token in newest]
+        began = now() - min(age, FRESH + timedelta(seconds=1))
+        made, secret = _issue(user, Kind.SESSION, Scope.ADMIN, days, created_at=began, **where)
+        others = _of(user, Kind.SESSION).where(Token.digest != made.digest)
+        kept = [made.digest, *(token.digest for token in others.limit(MAX_SESSIONS - 1))]
         Token.delete().where(
             Token.user == user, Token.kind == Kind.SESSION, Token.digest.not_in(kept)
         ).execute()

@@ -8,6 +8,7 @@ they are asked first.
 """
 
 from dataclasses import asdict
+from datetime import timedelta
 
 from falcon.asgi import Request, Response
 
@@ -84,6 +85,7 @@ class OidcBegin(OidcPage):
             "attempt": asdict(attempt),
             "back": local_path(req.get_param("next") or "/"),
             "session": whose(session) if session else None,
+            "again": again,
         }
         self._attempts.put(req, resp, kept, attempt.state)
         see(resp, url)
@@ -103,30 +105,33 @@ class OidcCallback(OidcPage):
                     "oidc_expired",
                     "The log-in was begun in another browser, or took too long. Try again.",
                 )
-            person = await self._person(req, kept)
+            person, age = await self._person(req, kept)
             if kept["session"] is None:
-                await self._log_in(req, resp, person, kept["back"])
+                await self._log_in(req, resp, person, kept["back"], age)
             else:
                 await self._ask_to_link(req, resp, person, kept["session"])
         except (LibraryError, RateLimited) as error:
             await self.context.run_unconnected(self.context.limits.sign_in_failed, req)
             await self.refuse(req, resp, error)
 
-    async def _person(self, req: Request, kept: dict[str, object]) -> Person:
+    async def _person(self, req: Request, kept: dict[str, object]) -> tuple[Person, timedelta]:
         attempt = Attempt(**kept["attempt"])  # type: ignore[arg-type]
         answer = {
             name: value
             for name in ("code", "error", "iss")
             if (value := req.get_param(name)) is not None
         }
-        person: Person = await self.context.sign_in(req, self.provider.finish, attempt, answer)
+        again = kept.get("again") is True  # one of the release before does not say
+        found = await self.context.sign_in(req, self.provider.finish, attempt, answer, again=again)
         if not await self.context.run(steps.use_once, attempt.state):
             raise Denied("oidc_used", "This log-in has been used already. Try again.")
-        return person
+        return found
 
-    async def _log_in(self, req: Request, resp: Response, person: Person, back: str) -> None:
+    async def _log_in(
+        self, req: Request, resp: Response, person: Person, back: str, age: timedelta
+    ) -> None:
         user = await self.context.run(identities.log_in, person, self.context.settings)
-        await start_session(self.context, req, resp, user)
+        await start_session(self.context, req, resp, user, age)
         see(resp, local_path(back))
 
     async def _ask_to_link(

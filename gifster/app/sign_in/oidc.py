@@ -11,11 +11,13 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from gifster.app.errors import Denied, Unavailable
 from gifster.app.settings import Oidc
 from gifster.app.sign_in.identities import MAX_SUBJECT, Person
+from gifster.app.tokens import FRESH
 
 logger = logging.getLogger("gifster.app.sign_in")
 
@@ -65,7 +67,9 @@ class Provider:
 
         Parameters:
           redirect_uri: the address of this library's that the service sends it to.
-          again: whether somebody who is logged in at the service has to log in there once more.
+          again: whether somebody who is logged in at the service has to log in there once more
+            (OpenID Connect Core 1.0, 3.1.2.1). The browser's user can take that out of the address,
+            so `finish()` checks it.
 
         Raises:
           Unavailable: the service cannot be reached, or is not what the settings say.
@@ -81,7 +85,8 @@ class Provider:
             scope=" ".join(self._settings.scopes),
             code_challenge_method="S256",
         )
-        more = {"prompt": "login"} if again else {}
+        seconds = str(int(FRESH.total_seconds()))
+        more = {"prompt": "login", "max_age": seconds} if again else {}
         url, _ = client.create_authorization_url(
             self.metadata()["authorization_endpoint"],
             state=attempt.state,
@@ -91,15 +96,19 @@ class Provider:
         )
         return str(url), attempt
 
-    def finish(self, attempt: Attempt, answer: Mapping[str, str]) -> Person:
-        """The person who has logged in at the service.
+    def finish(
+        self, attempt: Attempt, answer: Mapping[str, str], *, again: bool = False
+    ) -> tuple[Person, timedelta]:
+        """The person who has logged in at the service, and how long ago they did so there; the
+        longest time if it does not tell.
 
         Parameters:
           answer: the query with which the browser came back. The caller has found the attempt by
             its state.
+          again: as `begin()` got it.
 
         Raises:
-          Denied: they have not, or the answer is not the service's.
+          Denied: they have not, not again, or the answer is not the service's.
           Unavailable: the service cannot be reached.
         """
         self._check_issuer(answer)
@@ -110,7 +119,27 @@ class Provider:
             raise _failed("the answer has neither a code nor an error")
         token = self._token(attempt, answer["code"])
         claims = self._claims(token, attempt.nonce)
-        return self._person({**self._more(claims, token), **claims})
+        age = _age(claims.get("auth_time"))
+        if again and age > FRESH:
+            age = self._age_again(claims)
+        return self._person({**self._more(claims, token), **claims}), age
+
+    def _age_again(self, claims: dict[str, Any]) -> timedelta:
+        """How long ago somebody logged in who had to do so again, if they may have.
+
+        Raises:
+          Denied: they have not, or the service does not tell, as it has to (OpenID Connect Core
+            1.0, 2).
+        """
+        told = self.metadata().get("claims_supported")
+        if "auth_time" not in claims and isinstance(told, list) and "auth_time" not in told:
+            return timedelta()  # it tells nobody; what it was asked must do
+        logger.warning("sign-in was not asked for again auth_time=%.40r", claims.get("auth_time"))
+        raise Denied(
+            "oidc_not_again",
+            "The sign-in service has not asked you to log in once more. Log out there, and try "
+            "again.",
+        )
 
     def metadata(self) -> dict[str, Any]:
         """The service's metadata (OpenID Connect Discovery 1.0, 3).
@@ -281,6 +310,16 @@ def _is_safe(url: Any, issuer: str) -> bool:
     return isinstance(url, str) and url.startswith(
         "https://" if issuer.startswith("https://") else ("http://", "https://")
     )
+
+
+def _age(auth_time: Any) -> timedelta:
+    """How long ago a moment was; the longest time if it is none."""
+    try:
+        age = timedelta(seconds=time.time() - auth_time)
+    except (TypeError, ValueError, OverflowError):
+        return timedelta.max
+    leeway = timedelta(seconds=LEEWAY_S)
+    return max(age - leeway, timedelta()) if age >= -leeway else timedelta.max
 
 
 def _text(value: Any) -> str:

@@ -110,7 +110,7 @@ class Service:
         now = int(time.time())
         claims = {
             "iss": self.issuer, "aud": CLIENT, "sub": "ann-1", "iat": now, "exp": now + 300,
-            "nonce": asked["nonce"],
+            "nonce": asked["nonce"], "auth_time": now,
         } | self.claims  # fmt: skip
         self._subject = claims["sub"]
         claims = {name: value for name, value in claims.items() if value is not None}

@@ -348,4 +348,54 @@ def test_a_change_of_the_ways_in_needs_a_new_log_in(new_site: NewSite, service: 
     assert "Log in once more" in page
     # The service is told to ask, too
     assert "again=1" in page
-    assert "prompt=login" in browser.get("/login/oidc?again=1").headers["location"]
+    asked = browser.get("/login/oidc?again=1").headers["location"]
+    assert "prompt=login" in asked
+    assert "max_age=900" in asked
+
+
+def is_fresh(browser: Browser) -> bool:
+    answer = browser.get("/login/oidc?link=1")
+    assert answer.status_code == 303
+    return "again=1" not in answer.headers["location"]
+
+
+@pytest.mark.parametrize("ago", [None, 3600, -3600, "now"])
+def test_a_log_in_without_a_question_is_no_new_log_in(
+    new_site: NewSite, service: Service, ago: int | str | None
+):
+    # Given a service where somebody is logged in for an hour, or that does not say for how long
+    service.claims["auth_time"] = int(time.time()) - ago if isinstance(ago, int) else ago
+    browser = new_site(service.settings()).browser()
+
+    if ago == "now":
+        assert refused(come_back(browser, service), 403, "did not succeed")
+        return
+    assert come_back(browser, service).status_code == 303
+
+    # I expect a session that does not change how its user logs in
+    assert browser.who
+    assert not is_fresh(browser)
+    # … until they have logged in there once more
+    service.claims["auth_time"] = int(time.time())
+    assert come_back(browser, service, "/login/oidc?again=1").status_code == 303
+    assert is_fresh(browser)
+
+
+def test_a_service_that_does_not_ask_again_is_not_believed(new_site: NewSite, service: Service):
+    """Somebody at a browser that was left alone can take `prompt` out of the address."""
+    browser = new_site(service.settings()).browser()
+    for auth_time in (None, int(time.time()) - 3600):
+        service.claims["auth_time"] = auth_time
+        assert come_back(browser, service).status_code == 303
+        session = browser.session
+        answer = come_back(browser, service, "/login/oidc?again=1")
+        assert refused(answer, 403, "has not asked you to log in once more")
+        assert browser.session == session
+        assert not is_fresh(browser)
+
+    # One that tells nobody is believed, as nothing else is left
+    service.claims["auth_time"] = None
+    service.metadata = {"claims_supported": ["sub", "email"]}
+    other = new_site(service.settings()).browser()
+    assert come_back(other, service, "/login/oidc?again=1").status_code == 303
+    assert is_fresh(other)
