@@ -8,31 +8,27 @@ The outbox gets a new name: if the broker still has messages of the original, th
 a trial on a copy takes none of the original's jobs.
 """
 
-import fcntl
-import json
-import os
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from gifster.app import database as databases
 from gifster.app.backup import BackupError
 from gifster.app.backup.making import SECRET, secret_mark
 from gifster.app.backup.manifest import Kept, listed
+from gifster.app.backup.mark import marked
 from gifster.app.backup.repository import Backup, Repository, hash_of
 from gifster.app.backup.snapshot import check_file, opened_file, sync
 from gifster.app.backup.tables import copy_rows
 from gifster.app.backup.targets import (
     filling,
     new_file,
+    outbox_of,
     refuse_full,
     remove_file,
     unfinished,
-    why_not_empty,
 )
 from gifster.app.installation import RESTORING
 from gifster.app.numbers import counted
@@ -48,7 +44,8 @@ SKIP = (
     "Copy it from another copy of the backups. Without one, gifster restore --skip-damaged brings "
     "back all other files"
 )
-#: What is different once the database is back: SQL for both kinds, with the time and a new name.
+OUTBOX_NAME = "INSERT INTO outbox_identity (id, name) VALUES (1, ?)"
+#: What is different once the database is back, but for its name: SQL for both kinds.
 CHANGES: list[tuple[str, Callable[[], list[object]]]] = [
     # No worker of the original runs here.
     ("DELETE FROM worker", list),
@@ -58,7 +55,6 @@ CHANGES: list[tuple[str, Callable[[], list[object]]]] = [
         lambda: [time.time()],
     ),
     ("DELETE FROM outbox_identity", list),
-    ("INSERT INTO outbox_identity (id, name) VALUES (1, ?)", lambda: [secrets.token_hex(8)]),
     # People log in again: who has logged out since, or changed a password, must stay logged out.
     ("DELETE FROM token WHERE kind = 'session'", list),
     # What works once may have been used since.
@@ -110,9 +106,13 @@ def _restore(
     if not resumed:  # without a mark: an installation may run here
         _refuse_full(settings)
     left_out: list[str] = []
-    with _marked(mine, settings, resumed=resumed):
+    with marked(mine, lambda: _refuse_full(settings), resumed=resumed) as mark:
         # The database comes last, and at once: if it is there, only the mark was left.
-        if not resumed or not why_not_empty(settings.database.url):
+        if resumed and outbox_of(settings.database.url) == mark.outbox:
+            left_out = mark.left_out()
+        else:
+            if resumed:  # somebody may have written into it meanwhile
+                refuse_full(settings.database.url)
             for outcome in _restore_files(repository, backup, resumed=resumed):
                 if isinstance(outcome, int):
                     restored(outcome)
@@ -120,8 +120,9 @@ def _restore(
                     left_out.append(outcome)
                 else:
                     raise BackupError(f"{outcome}. {SKIP}")
+            mark.leave_out(left_out)
             _restore_secret(backup, settings)
-            _restore_database(backup, settings)
+            _restore_database(backup, settings, mark.outbox)
         remove_file(_unfinished(settings))  # a killed one may have left it
         RESTORING.unlink()
     sync(RESTORING.parent)
@@ -177,42 +178,6 @@ def _check_storages(backup: Backup) -> None:
     names = {kept.storage for kept in listed(backup.files)}
     if unknown := names - set(config.storages):
         raise BackupError(f"the backup has files of a storage {min(unknown)!r}, and none is set")
-
-
-@contextmanager
-def _marked(mine: dict[str, str], settings: Settings, *, resumed: bool) -> Iterator[None]:
-    """A block during which the mark of this restore is there, and no other process restores here.
-
-    Raises:
-      BackupError: another one does, or has done so, or another backup has been restored half-way.
-    """
-    RESTORING.parent.mkdir(parents=True, exist_ok=True)
-    another = BackupError(
-        f"another gifster restore runs here, or has not finished ({RESTORING.absolute()}): start "
-        "that one again. To give it up, empty the storages, and remove that file"
-    )
-    try:
-        mark = RESTORING.open("r+" if resumed else "a+", encoding="utf-8")
-    except FileNotFoundError:
-        raise another from None
-    with mark:
-        try:
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise another from None
-        mark.seek(0)
-        if mark.read() != (json.dumps(mine) if resumed else ""):
-            raise another
-        if not resumed:
-            try:
-                _refuse_full(settings)  # another one may just have ended
-            except BaseException:
-                RESTORING.unlink(missing_ok=True)
-                raise
-            json.dump(mine, mark)
-            mark.flush()
-            os.fsync(mark.fileno())
-        yield
 
 
 def _refuse_full(settings: Settings) -> None:
@@ -279,27 +244,32 @@ def _unfinished(settings: Settings) -> Path:
     return RESTORING.with_name("restoring.sqlite") if file is None else unfinished(file)
 
 
-def _restore_database(backup: Backup, settings: Settings) -> None:
+def _restore_database(backup: Backup, settings: Settings, outbox: str) -> None:
     file = settings.database.file
     if file is not None:
         with new_file(file) as part:
-            _prepare(backup, part)
+            _prepare(backup, part, outbox)
         return
     part = _unfinished(settings)
     remove_file(part)
     try:
-        _prepare(backup, part)
+        _prepare(backup, part, outbox)
         with opened_file(part) as source, filling(settings.database.url) as target:
             copy_rows(source, target, lambda *_: None)
     finally:
         remove_file(part)
 
 
-def _prepare(backup: Backup, path: Path) -> None:
-    """Write the database of a backup into a file, as it has to be here."""
+def _prepare(backup: Backup, path: Path, outbox: str) -> None:
+    """Write the database of a backup into a file, as it has to be here.
+
+    Parameters:
+      outbox: the new name of its outbox.
+    """
     shutil.copyfile(backup.database, path)
     with opened_file(path) as database:
         databases.migrate(database)
         with database.atomic("IMMEDIATE"):
             for statement, values in CHANGES:
                 database.execute_sql(statement, values())
+            database.execute_sql(OUTBOX_NAME, (outbox,))

@@ -31,6 +31,19 @@ def why_not_empty(url: str) -> str:
         return _why_not_empty(database, tables)
 
 
+def outbox_of(url: str) -> str | None:
+    """The name of the outbox of a database, which a restore has given it; None without one."""
+    if url.startswith("sqlite"):
+        file = sqlite_file(url).absolute()
+        if not file.exists() or _is_blank(file):
+            return None
+    with opened(url) as database:
+        if "outbox_identity" not in database.get_tables():
+            return None
+        row = database.execute_sql("SELECT name FROM outbox_identity WHERE id = 1").fetchone()
+        return None if row is None else str(row[0])
+
+
 def _is_blank(file: Path) -> bool:
     """Whether a SQLite file has no tables: somebody has opened a database that was not there."""
     if not file.stat().st_size:

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from gifster import jobs
+from gifster.app import database as databases
 from gifster.app import installation
 from gifster.app.backup import BackupError, restoring
 from gifster.app.backup.manifest import listed
+from gifster.app.backup.mark import marked
 from gifster.app.backup.repository import Repository
 from gifster.app.backup.targets import new_file
 from gifster.app.boot import check_files
@@ -186,8 +188,10 @@ def test_an_interrupted_restore_goes_on(
     installation.RESTORING.write_text(mark)
 
     # And no second one to run beside the first
+    mine = json.loads(mark)
+    del mine["outbox"]
     with (
-        restoring._marked(json.loads(mark), there, resumed=True),
+        marked(mine, lambda: None, resumed=True),
         pytest.raises(BackupError, match="another gifster restore runs here"),
     ):
         restoring.restore(repository, backup, there)
@@ -303,6 +307,67 @@ def test_a_restore_that_was_killed_at_its_first_or_last_step_goes_on(
             assert [g.title for g in Gif.select()] == ["a"]
         left = {path.name for path in Path("var").iterdir() if path.is_file()}
         assert left <= {"secret", ".secret.lock", "gifster.db", "gifster.db-wal", "gifster.db-shm"}
+
+
+def test_a_restore_that_goes_on_takes_no_row_of_somebody_else_for_its_own(
+    repository: Repository,
+    settings: Settings,
+    elsewhere: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+):
+    from tests.conftest import own_postgresql
+
+    # Given a restore that was killed before the database was there
+    added(2, "a")
+    backup = back_up(repository, settings)
+    there = elsewhere(own_postgresql(request))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(restoring, "_restore_secret", interrupted)
+        restoring.restore(repository, backup, there)
+
+    # When somebody signs up there before it goes on
+    databases.connect(there.database.url)
+    with db.connection_context():
+        databases.migrate(db.obj)
+        eve = person("Eve")
+
+    # I expect it to say so, and to go on once the database is empty
+    with pytest.raises(BackupError, match="the database has rows in the table 'user' already"):
+        restoring.restore(repository, backup, there)
+    with db.connection_context():
+        eve.delete_instance()
+    restoring.restore(repository, backup, there)
+    with db.connection_context():
+        assert [g.title for g in Gif.select()] == ["a"]
+
+
+def test_a_restore_that_goes_on_says_what_the_one_before_has_left_out(
+    repository: Repository,
+    settings: Settings,
+    elsewhere: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # Given a backup that has lost a content, and a restore that was killed at its last step
+    lost = added(2, "a")
+    backup = back_up(repository, settings)
+    content = repository.object(lost.image.cached.sha256)
+    kept = content.read_bytes()
+    content.unlink()
+    there = elsewhere()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "unlink", interrupted_at(installation.RESTORING))
+        restoring.restore(repository, backup, there, skip_damaged=True)
+
+    # I expect the next one to list it, also if the content is back by now
+    content.write_bytes(kept)
+    left_out = restoring.restore(repository, backup, there, skip_damaged=True)
+    assert [line.rpartition(":")[2] for line in left_out] == [lost.image.cached.key]
+    assert not installation.RESTORING.exists()
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def interrupted_at(path: Path) -> Callable[..., None]:
