@@ -155,16 +155,15 @@ def replace_image(  # noqa: PLR0913 fields, each with a default
         with transaction(db):
             lock_quota(owner, quota)
             _no_longer_kept(cached)
-            present = locked_row(gif)  # another replacement may have been first
-            if present is not None:
-                check_quota(owner, quota, bytes=cached.bytes - present.bytes)
-                # If the upload turns out to be damaged, the present image stays.
-                gif.bytes, gif.sha256 = cached.bytes, cached.sha256
-                gif.sent_sha256 = cached.sent_sha256 or None
-                stored = present.image.stored
-                if stored is not None:
-                    there = stored.bytes if present.image_tmp else present.bytes
-                    gif.bytes = max(cached.bytes, there)
+            present = locked_to_change(gif, user, reach)  # another replacement may have been first
+            check_quota(owner, quota, bytes=cached.bytes - present.bytes)
+            # If the upload turns out to be damaged, the present image stays.
+            gif.bytes, gif.sha256 = cached.bytes, cached.sha256
+            gif.sent_sha256 = cached.sent_sha256 or None
+            stored = present.image.stored
+            if stored is not None:
+                there = stored.bytes if present.image_tmp else present.bytes
+                gif.bytes = max(cached.bytes, there)
             # Not what somebody else changes meanwhile, such as the visibility.
             gif.save(only=["image", "edit", "bytes", "sha256", "sent_sha256"])
             note(Action.REPLACE, gif, by, {"sha256": (before, cached.sha256)})
@@ -284,9 +283,7 @@ def edit_gif(  # noqa: PLR0913 fields, each with a default
     new = details.cleaned(title=title, alt_text=alt_text, rating=rating, visibility=visibility)
     with transaction(db):
         # The lock serializes two changes of one GIF, and refuses them once it is deleted.
-        row = locked_row(gif)
-        if row is None:
-            raise gif_not_found(gif_id)
+        row = locked_to_change(gif, user, reach)
         if "visibility" in new:  # a moderator may have hidden it since it was read
             details.check_visibility(row, new["visibility"], by)
         changes = details.changes(row, new, names) if moderates(gif, user, reach) else {}
@@ -321,7 +318,7 @@ def delete_gif(gif_id: str, user: User | None, reach: Reach = Reach.OWN, reason:
     gif = gif_to_change(gif_id, user, reach)
     by = actor(gif, user, reach, reason)
     with transaction(db):
-        delete(gif)
+        delete(locked_to_change(gif, user, reach))
         note(Action.DELETE, gif, by)
 
 
@@ -374,6 +371,22 @@ def gif_to_change(gif_id: str, user: User | None, reach: Reach = Reach.OWN) -> G
     if user is not None and (user.is_admin or user.is_moderator) and reach not in MODERATORS:
         said += " To change it as a moderator, a token needs the scope admin."
     raise Denied("not_yours", said)
+
+
+def locked_to_change(gif: Gif, user: User | None, reach: Reach) -> Gif:
+    """The row of a GIF as it is now, locked until the transaction ends.
+
+    Parameters:
+      user, reach: as `gif_to_change()` got them when it was read.
+
+    Raises:
+      NotFound: it was deleted meanwhile, or its owner has made it private, and a moderator does not
+        see it any more.
+    """
+    row: Gif | None = locked_row(gif)
+    if row is None or not may_change(row, user, reach):
+        raise gif_not_found(gif.id)
+    return row
 
 
 def keep_findings(counts: Mapping[str, int]) -> None:

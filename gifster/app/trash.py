@@ -16,7 +16,6 @@ from gifster.app.models import Gif, User, moment_before, now
 from gifster.app.moderation.log import Action, actor, note, note_moderation
 from gifster.app.one_by_one import for_each_gif
 from gifster.jobs import enqueue, transaction
-from gifster.uploads.columns.rows import locked_row
 
 #: How many GIFs a request deletes that empties a trash, and how many a job. Each takes some
 #: milliseconds, and a user may have ten thousand.
@@ -53,9 +52,7 @@ def _move(gif_id: str, user: User | None, reach: Reach, reason: str, *, into: bo
     gif = library.gif_to_change(gif_id, user, reach)
     by = actor(gif, user, reach, reason)
     with transaction(db):
-        present = locked_row(gif)
-        if present is None:
-            raise library.gif_not_found(gif_id)
+        present = library.locked_to_change(gif, user, reach)
         if (
             not into
             and present.hidden_from is not None
@@ -75,8 +72,7 @@ def _move(gif_id: str, user: User | None, reach: Reach, reason: str, *, into: bo
                 note_moderation(Action.RESTORE, present, user, by.reason, changes)
             else:
                 note(Action.TRASH if into else Action.RESTORE, present, by, changes)
-    result: Gif = present
-    return result
+    return present
 
 
 def trash_of(user: User, *, cursor: str = "", limit: int = 30) -> tuple[list[Gif], str | None]:

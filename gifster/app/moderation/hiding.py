@@ -8,7 +8,7 @@ owner cannot take it back. Each of these is written into the log (`log`) with it
 from typing import Any
 
 from gifster.app import library, search, texts
-from gifster.app.access import MODERATORS, Reach, may_change, may_show_again
+from gifster.app.access import MODERATORS, Reach, may_show_again
 from gifster.app.cursors import newest_page
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid
@@ -19,7 +19,6 @@ from gifster.app.moderation.reports import Verdict
 from gifster.app.texts import Visibility
 from gifster.jobs import transaction
 from gifster.jobs.wording import not_one_of
-from gifster.uploads.columns.rows import locked_row
 
 #: What can be done by `moderate()`.
 ACTIONS = (Action.HIDE, Action.UNHIDE, Action.REMOVE, Action.RESTORE)
@@ -50,10 +49,8 @@ def moderate(gif_id: str, action: str, user: User, reach: Reach, reason: str) ->
         raise Denied("moderators_only", "This is for moderators.")
     gif = library.gif_to_change(gif_id, user, reach)
     with transaction(db):
-        present: Gif | None = locked_row(gif)
         # Its owner may have made it private since it was read: hidden, it would be seen again.
-        if present is None or not may_change(present, user, reach):
-            raise library.gif_not_found(gif_id)
+        present = library.locked_to_change(gif, user, reach)
         if action in (Action.UNHIDE, Action.RESTORE) and not may_show_again(present, user, reach):
             raise Denied("own_gif", "This GIF is your own: another moderator decides about it.")
         before = _state(present)

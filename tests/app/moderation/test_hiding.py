@@ -12,6 +12,7 @@ from gifster.app.moderation import hiding, log, reports
 from gifster.app.moderation.log import ModerationEntry
 from gifster.uploads.files.sources import cache_upload
 from tests import images
+from tests.app.gifs import cached
 from tests.app.moderation.conftest import ALL, MODERATED, OWN, fresh, gif_of, logged, moderate
 
 
@@ -134,6 +135,33 @@ def test_no_moderator_gets_to_see_a_gif_that_is_made_private_at_the_same_moment(
 
     with pytest.raises(NotFound):
         library.get_gif(gif.id, Viewer(mo.id, MODERATED))
+
+
+def test_no_moderator_changes_a_gif_that_is_made_private_at_the_same_moment(
+    people: dict[str, User], monkeypatch: pytest.MonkeyPatch
+):
+    ann, mo, read = people["ann"], people["mo"], library.gif_to_change
+
+    def read_slowly(*arguments: Any) -> Gif:
+        found = read(*arguments)
+        if arguments[1] == mo:
+            library.edit_gif(found.id, ann, visibility="private")
+        return found
+
+    monkeypatch.setattr(library, "gif_to_change", read_slowly)
+    for change in (
+        lambda gif: library.edit_gif(gif.id, mo, title="dog", reach=MODERATED, reason="x"),
+        lambda gif: library.replace_image(gif.id, mo, cached(), reach=MODERATED, reason="x"),
+        lambda gif: library.delete_gif(gif.id, mo, MODERATED, "x"),
+        lambda gif: trash.throw_away(gif.id, mo, MODERATED, "x"),
+    ):
+        gif = gif_of(ann)
+        with pytest.raises(NotFound):
+            change(gif)
+
+        left = fresh(gif)
+        assert (left.title, left.sha256, left.trashed_at) == ("cat", gif.sha256, None)
+    assert logged() == []
 
 
 def test_a_moderator_does_not_decide_about_their_own_gif(people: dict[str, User]):
