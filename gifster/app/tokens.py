@@ -18,7 +18,7 @@ import peewee
 from gifster.app import texts
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
-from gifster.app.models import Token, User, new_id, now
+from gifster.app.models import Token, User, moment_before, new_id, now
 from gifster.jobs import enqueue, transaction
 from gifster.jobs.wording import not_one_of
 from gifster.uploads.columns.rows import locked_row
@@ -36,6 +36,9 @@ USED_EVERY = timedelta(hours=1)
 #: cookie.
 FRESH = timedelta(minutes=15)
 NOW = timedelta()
+#: How long the rows of expired ones are kept: if somebody has set the clock ahead, they are good
+#: again once it is right. And how far a clock may be set back in passing.
+REMEMBERED, CLOCK_SLACK = timedelta(days=1), timedelta(minutes=1)
 #: What secrets look like: 32 bytes as URL-safe base64.
 SECRET = re.compile("[A-Za-z0-9_-]{43}")
 
@@ -71,8 +74,10 @@ def check_enabled(user: User) -> None:
 
 def is_fresh(session: Token) -> bool:
     """Whether somebody has just logged in with a session. A token never is. What a proxy vouches
-    for always is: that session is made anew for each request."""
-    return session.kind == Kind.SESSION and bool(now() - session.created_at <= FRESH)
+    for always is: that session is made anew for each request. One that began later than now is not:
+    the clock was ahead then, and may have been for a year."""
+    age = now() - session.created_at
+    return session.kind == Kind.SESSION and bool(-CLOCK_SLACK <= age <= FRESH)
 
 
 def start_session(
@@ -99,11 +104,11 @@ def start_session(
         where: dict[str, Any] = {"address": address[:45], "browser": texts.browser(browser)}
         began = now() - min(age, FRESH + timedelta(seconds=1))
         made, secret = _issue(user, Kind.SESSION, Scope.ADMIN, days, created_at=began, **where)
-        others = _of(user, Kind.SESSION).where(Token.digest != made.digest)
-        kept = [made.digest, *(token.digest for token in others.limit(MAX_SESSIONS - 1))]
-        Token.delete().where(
-            Token.user == user, Token.kind == Kind.SESSION, Token.digest.not_in(kept)
-        ).execute()
+        sessions = (Token.user == user) & (Token.kind == Kind.SESSION)
+        others = Token.select(Token.digest).where(sessions & (Token.digest != made.digest))
+        newest = others.order_by(Token.created_at.desc(), Token.id).limit(MAX_SESSIONS - 1)
+        kept = [made.digest, *(token.digest for token in newest)]
+        Token.delete().where(sessions & Token.digest.not_in(kept)).execute()
     return secret
 
 
@@ -152,7 +157,6 @@ def create_token(  # noqa: PLR0913 fields, each with a default
         )
     with transaction(db):
         _lock(user)  # two requests at once cannot share the last place
-        forget_expired_tokens(user)
         if by is not None:
             check_not_revoked(by)
         if _of(user, Kind.TOKEN).count() >= MAX_TOKENS:
@@ -264,18 +268,15 @@ def log_out_everywhere(user: User) -> int:
     """Revoke all sessions and all tokens of a user. Returns how many were still valid."""
     with transaction(db):
         _lock(user, enabled=False)
-        forget_expired_tokens(user)
-        revoked = int(Token.delete().where(Token.user == user).execute())
+        revoked = _of(user).count()
+        Token.delete().where(Token.user == user).execute()
     logger.info("logged out everywhere user=%s revoked=%d", user.id, revoked)
     return revoked
 
 
-def forget_expired_tokens(user: User | None = None) -> int:
-    """Delete the expired sessions and tokens, of one user or of all. Returns how many."""
-    query = Token.delete().where(Token.expires_at <= now())
-    if user is not None:
-        query = query.where(Token.user == user)
-    return int(query.execute())
+def forget_expired_tokens() -> int:
+    """Delete the sessions and tokens that expired `REMEMBERED` ago. Returns how many."""
+    return int(Token.delete().where(Token.expires_at <= moment_before(REMEMBERED)).execute())
 
 
 def _issue(

@@ -7,6 +7,7 @@ from datetime import timedelta
 import peewee
 import pytest
 
+from gifster import jobs
 from gifster.app import accounts, database, library, tokens
 from gifster.app.database import db
 from gifster.app.library import Denied, NotFound, Quota, Reach
@@ -15,6 +16,7 @@ from gifster.app.settings import Settings
 from gifster.app.tokens import Kind, Scope
 from tests.app.gifs import added, cached
 from tests.app.schema import ALL
+from tests.clocks import SetClock
 
 
 @pytest.fixture
@@ -86,6 +88,36 @@ def test_one_session_too_many_ends_the_oldest(ann: User):
 
     assert held == [False] * 2 + [True] * tokens.MAX_SESSIONS
     assert tokens.user_for_token(script) == ann
+
+
+def test_a_clock_that_is_set_ahead_by_mistake_ends_no_session_for_good(
+    ann: User, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a session and a token, while somebody watches the clock
+    session, (_, token) = tokens.start_session(ann, 30), tokens.create_token(ann, "script", days=90)
+    jobs.enqueue_recurring({})
+    set_clock = SetClock(monkeypatch)
+
+    # When the clock is a year ahead for longer than a restart takes, and somebody logs in then
+    for minute in range(7):
+        set_clock.ahead(365 * 86_400 + minute * 60)
+        assert tokens.find_token(session, Kind.SESSION) is None
+        assert tokens.forget_expired_tokens() == 0
+        tokens.create_token(ann, f"token {minute}")
+    late = tokens.start_session(ann, 30)
+    assert tokens.is_fresh(tokens.find_token(late, Kind.SESSION))
+
+    # I expect both to be good when it is right again, and the new session not to be fresh
+    set_clock.ahead(0)
+    assert tokens.find_token(session, Kind.SESSION)
+    assert tokens.find_token(token, Kind.TOKEN)
+    assert not tokens.is_fresh(tokens.find_token(late, Kind.SESSION))
+    # … and what has expired to be deleted a day later
+    Token.update(expires_at=now() - timedelta(hours=23)).execute()
+    assert tokens.forget_expired_tokens() == 0
+    Token.update(expires_at=now() - timedelta(hours=25)).execute()
+    assert tokens.forget_expired_tokens() == 10
+    assert tokens.log_out_everywhere(ann) == 0
 
 
 def test_a_request_that_runs_while_its_user_logs_out_gets_no_new_token(ann: User):
