@@ -208,11 +208,14 @@ def remove(collection_id: str, gif_id: str, viewer: Viewer) -> None:
 
 def collections_of(user: User) -> list[Collection]:
     """All collections of a user, by name."""
-    return readable(
+    found = readable(
         Collection.select()
         .where(Collection.user == user)
         .order_by(fn.LOWER(Collection.name), Collection.id)
     )
+    for collection in found:
+        collection.user = user  # which would be asked for once for each
+    return found
 
 
 def with_gif(user: User, gif_id: str) -> set[str]:

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from gifster.api.app import create_app
+from gifster.api.collections import collections_json
 from gifster.app import collections, favourites, search, tokens
+from gifster.app.access import Viewer
+from gifster.app.database import db
 from gifster.app.models import Gif, User
 from gifster.app.search import popularity
 from gifster.app.settings import Settings
@@ -273,6 +276,30 @@ def test_a_collection_has_its_own_order(people: dict[str, Any]):
     assert ann("DELETE", f"/api/collections/{collection}").status_code == 204
     assert ann("GET", f"/api/collections/{collection}").status_code == 404
     assert Gif.select().count() == 6
+
+
+def test_a_list_of_many_collections_takes_no_more_queries(
+    people: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    ann, execute, asked = people["user ann"], db.obj.execute_sql, []
+
+    def counted(sql: str, *rest: Any) -> Any:
+        asked.append(sql)
+        return execute(sql, *rest)
+
+    def queries() -> int:
+        asked.clear()
+        own = collections.collections_of(ann)
+        assert {each["user"]["name"] for each in collections_json(own, Viewer(ann.id))} == {"ann"}
+        return len(asked)
+
+    collections.create(ann, "one")
+    monkeypatch.setattr(db.obj, "execute_sql", counted)
+    few = queries()
+    for number in range(5):
+        collections.create(ann, f"{number}")
+
+    assert queries() == few
 
 
 def test_a_collection_shows_no_more_than_its_reader_may_see(people: dict[str, Any]):
