@@ -32,14 +32,14 @@ PRIMARIES = {
 _TELEVISION = (1, 6, 14, 15)
 #: What screens make of it (BT.1886).
 _TELEVISION_GAMMA = 2.4
-_GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0, 11: _TELEVISION_GAMMA, 17: 2.6}
+GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0, 11: _TELEVISION_GAMMA, 17: 2.6}
 #: The points of a curve that is no exponent.
 _POINTS = 1024
 
 
 def in_png(primaries: int, transfer: int) -> CodePoints | None:
     """The code points of a PNG's cICP; None if Chromium ignores such a chunk."""
-    known = {*_TELEVISION, *_GAMMAS, 7, 13, PQ, HLG}
+    known = {*_TELEVISION, *GAMMAS, 7, 13, PQ, HLG}
     if primaries not in PRIMARIES or transfer not in known:
         return None
     return CodePoints(primaries, 11 if transfer in _TELEVISION else transfer)
@@ -50,7 +50,7 @@ def in_avif(primaries: int, transfer: int) -> CodePoints:
     many encoders write it without thinking, and unknown numbers for those of sRGB."""
     return CodePoints(
         primaries if primaries in PRIMARIES else 1,
-        transfer if transfer in {*_GAMMAS, 7, PQ, HLG} else 13,
+        transfer if transfer in {*GAMMAS, 7, PQ, HLG} else 13,
     )
 
 
@@ -60,8 +60,8 @@ def profile(codes: CodePoints) -> bytes:
 
 
 def _curve(transfer: int) -> float | Sequence[int]:
-    if transfer in _GAMMAS:
-        return _GAMMAS[transfer]
+    if transfer in GAMMAS:
+        return GAMMAS[transfer]
     linear = _from_smpte_240 if transfer == 7 else from_srgb
     return [round(65535 * linear(at / (_POINTS - 1))) for at in range(_POINTS)]
 

@@ -1,24 +1,23 @@
 """Read videos by PyAV: MP4, MOV and WebM as animations without sound.
 
-Only sandboxed processes do this, as FFmpeg's demuxers and decoders are written in C. `video` writes
-them.
+Only sandboxed processes do this, as FFmpeg's demuxers and decoders are written in C. `video_tracks`
+opens them, and `video` writes them.
 """
 
 import math
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import PIL.Image
 
-from gifster.imaging import cicp, colors
+from gifster.imaging import cicp, colors, video_tracks
 from gifster.imaging.appearance import Appearance
 from gifster.imaging.errors import TooManyFrames, Unreadable
 from gifster.imaging.frame import Frame, changed_box
-from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
+from gifster.imaging.probe import ImageInfo
 from gifster.imaging.timing import Timing
 
 #: What turns a picture as the matrix of its video says, by the signs of that matrix: where one to
@@ -41,6 +40,9 @@ _UNSIGNED, _LUMINANCE, _LUMINANCE_AT = struct.Struct("=I"), struct.Struct("=4i")
 #: browsers.
 _HD_ROWS = 720
 _UNSPECIFIED, _BT709, _BT601 = 2, 1, 5
+#: The transfer functions that make a difference, and the primaries that make none: those of usual
+#: screens and of television before them, whose colours are nearly the same.
+_CONVERTED, _TELEVISION = {cicp.PQ, cicp.HLG, *cicp.GAMMAS}, {1, 5, 6, 7}
 #: The last frame of a video is displayed as long as the one before; a single one so long (ms).
 _SINGLE_MS = 40
 #: A part that begins earlier is not worth looking for a key frame.
@@ -58,13 +60,13 @@ def read(path: Path, content_type: str, max_frames: int | None) -> ImageInfo:
       Unreadable: there are no pictures in it, or they cannot be decoded.
       TooManyFrames: it has more frames.
     """
-    with _opened(path, content_type) as (container, stream):
-        shown = next(container.decode(stream), None)
+    with video_tracks.opened(path, content_type) as (container, stream):
+        shown = next(video_tracks.decoded(container, stream), None)
         if shown is None:
             raise Unreadable("The video is damaged: it contains no picture.")
         width, height = _size(stream, shown)
         sound = bool(container.streams.audio)
-    with _opened(path, content_type) as (container, stream):
+    with video_tracks.opened(path, content_type) as (container, stream):
         start = end = None
         count = 0
         for packet in container.demux(stream):
@@ -99,10 +101,10 @@ def frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
     before: PIL.Image.Image | None = None
     size, now_ms, shown_ms = (info.width, info.height), 0.0, 0
     place = _place(source, info, timing.start_ms)
-    with _opened(source, info.content_type) as (container, stream):
+    with video_tracks.opened(source, info.content_type) as (container, stream):
         if place is not None:
             container.seek(place.at, stream=stream)
-        for shown, delay_ms in _timed(container.decode(stream), info, place):
+        for shown, delay_ms in _timed(video_tracks.decoded(container, stream), info, place):
             if place is not None and before is None:
                 now_ms = _at_ms(shown) - place.begins_ms
             now_ms += delay_ms
@@ -131,14 +133,14 @@ def _place(source: Path, info: ImageInfo, start_ms: int) -> _Place | None:
     to begin with the first frame."""
     if start_ms < _WORTH_SEEKING_MS:
         return None
-    with _opened(source, info.content_type) as (container, stream):
-        first = next(container.decode(stream), None)
+    with video_tracks.opened(source, info.content_type) as (container, stream):
+        first = next(video_tracks.decoded(container, stream), None)
         if first is None or first.pts is None:
             return None
         at = first.pts + math.floor(start_ms / 1000 / stream.time_base)
         try:
             container.seek(at, stream=stream)
-            found = next(container.decode(stream), None)
+            found = next(video_tracks.decoded(container, stream), None)
         except (OSError, ValueError, EOFError):  # of FFmpeg: it has no index, for example
             return None
         if found is None or found.pts is None or not first.pts <= found.pts <= at:
@@ -172,44 +174,15 @@ def _at_ms(frame: Any) -> float:
     return float((frame.pts or 0) * frame.time_base * 1000)
 
 
-@contextmanager
-def _opened(path: Path, content_type: str) -> Iterator[tuple[Any, Any]]:
-    """A video and its first stream of pictures.
-
-    Raises:
-      Unreadable: it is damaged; also within the `with` block.
-    """
-    try:
-        import av  # noqa: PLC0415
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "reading a video needs PyAV, which is not installed: pip install 'gifster[mp4]'",
-            name="av",
-        ) from None
-    try:
-        # Only this demuxer, and no other file.
-        with av.open(
-            str(path),
-            format=VIDEO_TYPES[content_type],
-            options={"protocol_whitelist": "file"},
-            metadata_errors="replace",
-        ) as container:
-            if not container.streams.video:
-                raise Unreadable("The video contains no pictures.")
-            stream = container.streams.video[0]
-            stream.thread_count = 1
-            yield container, stream
-    except MemoryError:
-        raise
-    except (av.FFmpegError, ValueError, EOFError) as error:
-        raise Unreadable("The video is damaged, or its codec is not known here.") from error
-
-
 def _size(stream: Any, frame: Any) -> tuple[int, int]:
     """The size of the upright picture with square pixels, as browsers show it."""
     ratio = stream.sample_aspect_ratio or 1
-    width = max(1, round(frame.width * ratio)) if ratio > 0 else frame.width
-    return (frame.height, width) if _signs(frame) in _SWAPS_SIDES else (width, frame.height)
+    width, height = frame.width, frame.height
+    if ratio > 1:
+        width = round(width * ratio)
+    elif ratio > 0:  # no pixels are lost
+        height = round(height / ratio)
+    return (height, width) if _signs(frame) in _SWAPS_SIDES else (width, height)
 
 
 def _signs(frame: Any) -> tuple[int, ...]:
@@ -228,23 +201,40 @@ def _picture(frame: Any, size: tuple[int, int]) -> PIL.Image.Image:
     matrix = frame.colorspace
     if matrix == _UNSPECIFIED:
         matrix = _BT709 if frame.height >= _HD_ROWS else _BT601
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    scaled = {} if has_alpha else {"width": width, "height": height}
     rgb = frame.reformat(
-        width=width,
-        height=height,
-        format="rgb24",
+        format="rgba" if has_alpha else "rgb24",
         src_colorspace=matrix,
         interpolation="AREA",
         threads=1,  # more may not be startable in a sandbox
+        **scaled,
     )
-    picture = _in_srgb(rgb.to_image(), frame)
+    picture = _with_alpha(rgb, (width, height)) if has_alpha else rgb.to_image()
+    picture = _in_srgb(picture, frame)
     turn = _TURNS.get(signs)
     return picture if turn is None else picture.transpose(turn)
 
 
+def _with_alpha(frame: Any, size: tuple[int, int]) -> PIL.Image.Image:
+    """The picture of a frame (rgba) in a size; RGB if nothing in it is transparent.
+
+    FFmpeg would mix the colours of transparent pixels into what is beside them.
+    """
+    plane = frame.planes[0]
+    picture = PIL.Image.frombytes(
+        "RGBA", (frame.width, frame.height), bytes(plane), "raw", "RGBA", plane.line_size
+    )
+    if picture.getchannel("A").getextrema() == (255, 255):
+        picture = picture.convert("RGB")
+    return picture if picture.size == size else picture.resize(size, PIL.Image.Resampling.BOX)
+
+
 def _in_srgb(picture: PIL.Image.Image, frame: Any) -> PIL.Image.Image:
-    """A picture of high dynamic range as a screen shows it, and any other as it is."""
+    """A picture of high dynamic range or of wide colours as a screen shows it, and any other as it
+    is."""
     codes = cicp.in_avif(frame.color_primaries, frame.color_trc)
-    if codes.transfer not in (cicp.PQ, cicp.HLG):
+    if codes.transfer not in _CONVERTED and codes.primaries in _TELEVISION:
         return picture
     return colors.to_srgb(picture, Appearance(colors=codes, peak_nits=_peak_nits(frame)))
 

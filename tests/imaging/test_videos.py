@@ -171,3 +171,90 @@ def test_a_video_of_high_dynamic_range_is_mapped_to_srgb(
     with PIL.Image.open(poster) as image:
         color: Any = image.convert("RGB").getpixel((48, 32))
     assert all(abs(value - expected) < 10 for value in color)
+
+
+def test_a_video_of_wide_colours_is_converted_to_srgb(tmp_path: Path):
+    # Given a pale green in the primaries of BT.2020
+    source, poster = tmp_path / "wide.mp4", tmp_path / "poster"
+    pale = "color=0x7fa070:s=96x64:d=0.2,format=gbrp"
+    wide = "setparams=color_primaries=bt2020:color_trc=bt2020-10:colorspace=bt2020nc"
+    to_yuv = "scale=out_color_matrix=bt2020:out_range=tv,format=yuv444p"
+    ffmpeg("-f", "lavfi", "-i", f"{pale},{to_yuv},{wide}", "-c:v", "libx264", "-qp", "1", source)
+
+    rendered(source, {poster: Image().first_frame().convert("png")})
+
+    # By BT.2020's matrix to BT.709 in linear light, as Chromium shows it
+    with PIL.Image.open(poster) as image:
+        color: Any = image.convert("RGB").getpixel((48, 32))
+    assert all(abs(a - b) < 4 for a, b in zip(color, (102, 164, 105), strict=True))
+
+
+def test_a_video_with_narrow_pixels_keeps_all_of_them(tmp_path: Path):
+    """Browsers enlarge the other side."""
+    source, poster = tmp_path / "narrow.mp4", tmp_path / "poster"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=96x64:d=0.2,setsar=1/2", *H264, source)
+
+    rendered(source, {poster: Image().first_frame().convert("png")})
+
+    assert (info_of(source).width, info_of(source).height) == (96, 128)
+    with PIL.Image.open(poster) as image:
+        assert image.size == (96, 128)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "name"),
+    [
+        # A photo before the film, such as a cover
+        (["-c:v:0", "mjpeg", "-pix_fmt:v:0", "yuvj420p"], "photo.mov"),
+        # A track that is not enabled, such as a thumbnail
+        (["-disposition:v:0", "0", "-disposition:v:1", "default"], "disabled.mp4"),
+    ],
+    ids=["photo", "disabled"],
+)
+def test_a_video_shows_the_track_that_browsers_show(tmp_path: Path, tracks: list[str], name: str):
+    source, poster = tmp_path / name, tmp_path / "poster"
+    both = ["-f", "lavfi", "-i", "color=red:s=32x32:r=20:d=0.5"]
+    both += ["-f", "lavfi", "-i", "color=blue:s=96x64:r=20:d=0.5", "-map", "0", "-map", "1"]
+    ffmpeg(*both, *H264, *tracks, source)
+
+    rendered(source, {poster: Image().first_frame().convert("png")})
+
+    info = info_of(source)
+    assert (info.width, info.height, info.duration_ms) == (96, 64, 500)
+    assert seen(poster)[0][0] == "blue"
+
+
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_a_transparent_webm_stays_transparent(tmp_path: Path, codec: str):
+    # Given a film whose left half is transparent, over a colour that nobody sees
+    source = tmp_path / "sticker.webm"
+    halves = "color=red@0:s=48x64:d=0.4,format=yuva420p[a];color=blue:s=48x64:d=0.4,format=yuva420p"
+    ffmpeg(
+        "-f", "lavfi", "-i", f"{halves}[b];[a][b]hstack,setsar=2",
+        "-c:v", codec, "-pix_fmt", "yuva420p", "-auto-alt-ref", "0", source,
+    )  # fmt: skip
+    targets = {kind: tmp_path / kind for kind in ("gif", "webp", "png", "webm", "mp4")}
+
+    rendered(source, {path: Image().convert(kind) for kind, path in targets.items()})
+
+    for kind in ("gif", "webp", "png"):
+        with PIL.Image.open(targets[kind]) as image:
+            picture = image.convert("RGBA")
+        assert picture.size == (192, 64)
+        left: Any = picture.getpixel((40, 32))
+        edge: Any = picture.getpixel((100, 32))
+        assert left[3] == 0
+        assert min(edge[3], edge[2]) > 200
+        assert edge[0] < 40
+    with PIL.Image.open(poster_of(targets["webm"])) as image:
+        assert image.convert("RGBA").getchannel("A").getpixel((40, 32)) == 0
+    with PIL.Image.open(poster_of(targets["mp4"])) as image:
+        white: Any = image.convert("RGB").getpixel((40, 32))
+        assert min(white) > 245
+
+
+def poster_of(video: Path) -> Path:
+    """What a video begins with, as a PNG."""
+    poster = video.with_suffix(".poster")
+    rendered(video, {poster: Image().first_frame().convert("png")})
+    return poster
