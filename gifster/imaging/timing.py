@@ -1,7 +1,7 @@
 """Change when the frames of an animation are shown: a part of it, or fewer frames a second."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gifster.imaging.boxes import Box, is_empty, union
@@ -39,13 +39,16 @@ class Timing:
             frames = _part(frames, self.start_ms, self.end_ms)
         return frames if self.most_fps is None else _thinned(frames, 1000 / self.most_fps)
 
-    def shows(self, begins_ms: float, ends_ms: float) -> bool:
-        """Whether a frame that is there from one moment to the other is shown (ms)."""
-        begins_ms, ends_ms = max(0, begins_ms - self.start_ms), ends_ms - self.start_ms
-        if self.most_fps is None:
-            return ends_ms > 0
-        step_ms = 1000 / self.most_fps
-        return math.ceil(ends_ms / step_ms) > math.ceil(begins_ms / step_ms)
+    def watch(self) -> Callable[[float, float], bool]:
+        """A function that says of each frame in turn whether it is shown. It gets when the frame
+        begins and ends (ms)."""
+        pace = None if self.most_fps is None else _Pace(1000 / self.most_fps)
+
+        def shows(begins_ms: float, ends_ms: float) -> bool:
+            begins_ms, ends_ms = max(0, begins_ms - self.start_ms), ends_ms - self.start_ms
+            return ends_ms > begins_ms and (pace is None or pace.shown_ms(ends_ms) > 0)
+
+        return shows
 
     def count(self, frames: int, duration_ms: int) -> int:
         """About how many frames are left of so many, which take so long (ms)."""
@@ -58,6 +61,8 @@ class Timing:
 
 
 _NOTHING: Box = (0, 0, 0, 0)
+#: What is left of a frame for less than this is not shown: the times of frames are rounded.
+_TINY_MS = 1.0
 #: All of an animation, as it is.
 WHOLE = Timing()
 
@@ -81,18 +86,32 @@ def _part(frames: Iterator[Frame], start_ms: int, end_ms: int | None) -> Iterato
         yield last
 
 
+class _Pace:
+    """Shows frames for a step at least. A frame that is there for a step or longer ends when it
+    should, so that what is slow enough keeps its times. What is quicker ends at whole steps after
+    that, and shows what is there then."""
+
+    def __init__(self, step_ms: float) -> None:
+        self._step_ms, self._until_ms = step_ms, 0.0
+
+    def shown_ms(self, ends_ms: float) -> int:
+        """How long the next frame is shown, by when it ends (ms); 0 if it is left out."""
+        before_ms = self._until_ms
+        if ends_ms - before_ms > _TINY_MS or not before_ms:
+            self._until_ms = max(ends_ms, before_ms + self._step_ms)
+        return round(self._until_ms) - round(before_ms)
+
+
 def _thinned(frames: Iterator[Frame], step_ms: float) -> Iterator[Frame]:
-    """Frames that last for a whole number of steps. Each shows what is there when it begins."""
-    now_ms, steps, skipped = 0, 0, _NOTHING
+    """Frames that last for a step or longer. Each shows what is there when it begins."""
+    pace, now_ms, skipped = _Pace(step_ms), 0, _NOTHING
     for picture, changed, delay_ms in frames:
         now_ms += delay_ms
-        begins = round(steps * step_ms)
-        steps = max(steps, math.ceil(now_ms / step_ms))
-        ends = round(steps * step_ms)
-        if ends == begins:
+        shown_ms = pace.shown_ms(now_ms)
+        if shown_ms == 0:
             skipped = _both(changed, skipped)
             continue
-        yield Frame(picture, _both(changed, skipped), ends - begins)
+        yield Frame(picture, _both(changed, skipped), shown_ms)
         skipped = _NOTHING
 
 

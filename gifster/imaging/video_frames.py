@@ -100,7 +100,7 @@ def frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
     """
     before: PIL.Image.Image | None = None
     size, now_ms, shown_ms = (info.width, info.height), 0.0, 0
-    place = _place(source, info, timing.start_ms)
+    place, shows = _place(source, info, timing.start_ms), timing.watch()
     with video_tracks.opened(source, info.content_type) as (container, stream):
         if place is not None:
             container.seek(place.at, stream=stream)
@@ -112,7 +112,7 @@ def frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
             if begins_ms == shown_ms:  # the next one has the same time
                 continue
             picture, changed = before, (0, 0, 0, 0)
-            if picture is None or timing.shows(begins_ms, shown_ms):
+            if shows(begins_ms, shown_ms) or picture is None:
                 picture = _picture(shown, size)
                 changed = changed_box(picture, before)
             yield Frame(picture, changed, shown_ms - begins_ms)

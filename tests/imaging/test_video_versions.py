@@ -103,6 +103,20 @@ def test_fewer_frames_a_second_of_a_gif(tmp_path: Path):
     assert images.timing(same.read_bytes())[0] == [40] * 25
 
 
+def test_what_is_slow_enough_keeps_its_times(tmp_path: Path):
+    # Given a GIF of pauses, and some frames that are too quick
+    source, target, film = (tmp_path / name for name in ("source", "target", "film.mp4"))
+    source.write_bytes(images.gif((60, 40), [120, 130, 300, 40, 40, 40, 120]))
+
+    images.make(source, {target: Image().fps(10)})
+
+    assert images.timing(target.read_bytes())[0] == [120, 130, 300, 100, 100, 100]
+    # A video of 10 frames a second is not slower and quicker in turn
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=128x72:r=10:d=1", *H264, film)
+    rendered(film, {target: Image()})
+    assert images.timing(target.read_bytes())[0] == [100] * 10
+
+
 def test_a_still_has_no_part(tmp_path: Path):
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(images.still("PNG"))
