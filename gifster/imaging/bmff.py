@@ -27,7 +27,7 @@ _NEEDED = {
 }  # fmt: skip
 #: Where the duration of a whole presentation and of a track is in its box, by the box's version.
 _DURATION_AT = {b"mvhd": (16, 24), b"tkhd": (20, 28)}
-_REPEATS = 1
+_REPEATS, _MAX_PLAYS = 1, 2**31 - 1
 _MAX_BOXES, _MAX_CONTENT_BYTES = 10_000, 1_000_000
 _BOX_STEPS = 2 * PART_STEPS
 
@@ -182,10 +182,11 @@ def _duration(box: _Box) -> int:
 
 def _plays(edits: bytes, track_ticks: int) -> int:
     """How often a sequence plays, by its edit list (HEIF, 9.6.1): once, or for as long as the track
-    lasts."""
+    lasts. More plays than other formats can express are forever, as in libavif."""
     if not _number(edits, 0) & _REPEATS:
         return 1
-    return -(-track_ticks // max(1, _segment(edits)))
+    plays = -(-track_ticks // max(1, _segment(edits)))
+    return plays if plays <= _MAX_PLAYS else 0
 
 
 def _segment(edits: bytes) -> int:

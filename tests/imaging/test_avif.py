@@ -73,7 +73,7 @@ def test_a_truncated_or_damaged_avif_is_refused(tmp_path: Path):
         probe(source)
 
 
-@pytest.mark.parametrize("plays", [0, 1, 3])
+@pytest.mark.parametrize("plays", [0, 1, 3, 2**31 - 1])
 def test_an_animated_avif_plays_as_often_as_its_source(tmp_path: Path, plays: int):
     # Given an animated PNG, and a version in AVIF
     source, target, gif = (tmp_path / name for name in ("source", "target", "gif"))
@@ -86,7 +86,26 @@ def test_an_animated_avif_plays_as_often_as_its_source(tmp_path: Path, plays: in
     assert (probe(target).frames, probe(target).duration_ms) == (3, probe(source).duration_ms)
     # … and back
     images.make(target, {gif: Image().convert("gif")})
-    assert probe(gif).loop == (None if plays == 1 else plays)
+    assert probe(gif).loop == (None if plays == 1 else min(plays, 65_536))
+
+
+def test_an_avif_of_nearly_endless_duration_plays_forever(tmp_path: Path):
+    """Some encoders write a duration just below the one that means forever."""
+    source, target, again = (tmp_path / name for name in ("source", "target", "again"))
+    frames = images.frames((60, 40), 3)
+    frames[0].save(source, "AVIF", save_all=True, append_images=frames[1:], speed=10)
+    # In the tkhd of version 1 it is the number before 8 reserved bytes, and in the mvhd before the
+    # rate
+    content = bytearray(source.read_bytes())
+    for box, place in ((b"tkhd", 32), (b"mvhd", 28)):
+        at = content.index(box) + place
+        assert content[at : at + 8] == b"\xff" * 8
+        content[at : at + 8] = (2**64 - 4).to_bytes(8, "big")
+    source.write_bytes(content)
+
+    images.make(source, {target: Image().convert("png"), again: replace(Image(), content_type="image/avif")})
+
+    assert [probe(path).loop for path in (source, target, again)] == [0, 0, 0]
 
 
 def test_an_avif_without_an_edit_list_plays_forever(tmp_path: Path):
