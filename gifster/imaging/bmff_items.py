@@ -69,6 +69,22 @@ def thumbnails(iref: bytes) -> set[int]:
     return {_Fields(content).uint(id_size) for kind, content in fields.boxes() if kind == b"thmb"}
 
 
+def associations(ipma: bytes) -> Iterator[tuple[int, bytes]]:
+    """The number of each item, and the bytes that say which properties it has, by the content of
+    the box `ipma`.
+
+    Raises:
+      Unreadable: it is damaged.
+    """
+    fields = _Fields(ipma)
+    item_size = 4 if fields.uint(1) else 2
+    fields.skip(2)
+    size = 2 if fields.uint(1) & 1 else 1
+    for _ in range(fields.uint(4)):
+        item, count = fields.take(item_size), fields.take(1)
+        yield int.from_bytes(item, "big"), item + count + fields.take(count[0] * size)
+
+
 class _Fields:
     """Reads one field after the other. Raises `Unreadable` at the end."""
 

@@ -8,7 +8,7 @@ import PIL.Image
 import PIL.ImageCms
 import pytest
 
-from gifster.imaging import Image
+from gifster.imaging import Image, bmff_items, strip_metadata
 from gifster.imaging.errors import Truncated, Unreadable
 from gifster.imaging.probe import probe
 from tests import images
@@ -103,7 +103,9 @@ def test_an_avif_of_nearly_endless_duration_plays_forever(tmp_path: Path):
         content[at : at + 8] = (2**64 - 4).to_bytes(8, "big")
     source.write_bytes(content)
 
-    images.make(source, {target: Image().convert("png"), again: replace(Image(), content_type="image/avif")})
+    images.make(
+        source, {target: Image().convert("png"), again: replace(Image(), content_type="image/avif")}
+    )
 
     assert [probe(path).loop for path in (source, target, again)] == [0, 0, 0]
 
@@ -115,3 +117,44 @@ def test_an_avif_without_an_edit_list_plays_forever(tmp_path: Path):
     source.write_bytes(source.read_bytes().replace(b"edts", b"free"))
 
     assert probe(source).loop == 0
+
+
+def test_an_avif_with_a_list_of_properties_for_each_item(tmp_path: Path):
+    """libavif refuses several boxes ipma: cavif writes one for the picture, one for its alpha."""
+    # Given a half transparent picture, and the same with two such boxes
+    source, target, stripped = (tmp_path / name for name in ("source", "target", "stripped"))
+    picture = PIL.Image.new("RGBA", (60, 40), (200, 40, 30, 128))
+    picture.save(source, "AVIF", quality=90)
+    source.write_bytes(_with_lists(source.read_bytes()))
+    with pytest.raises(PIL.UnidentifiedImageError):
+        PIL.Image.open(source)
+
+    images.make(source, {target: Image().convert("png")})
+    strip_metadata(source, stripped, "image/avif")
+
+    for path in (target, stripped):
+        with PIL.Image.open(path) as image:
+            red, _, _, alpha = image.convert("RGBA").getpixel((30, 20))  # type: ignore[misc]
+        assert abs(red - 200) < 12
+        assert abs(alpha - 128) < 6
+    assert stripped.stat().st_size == source.stat().st_size
+
+
+def _with_lists(content: bytes) -> bytes:
+    """An AVIF whose items have a box ipma each."""
+    at = content.index(b"ipma") - 4
+    end = at + int.from_bytes(content[at : at + 4], "big")
+    entries = [entry for _, entry in bmff_items.associations(content[at + 8 : end])]
+    lists = [b"ipma" + content[at + 8 : at + 12] + b"\0\0\0\1" + entry for entry in entries]
+    made = bytearray(content[:at])
+    made += b"".join((len(one) + 4).to_bytes(4, "big") + one for one in lists) + content[end:]
+    more = len(made) - len(content)
+    for box in (b"meta", b"iprp"):
+        place = content.index(box) - 4
+        size = int.from_bytes(content[place : place + 4], "big") + more
+        made[place : place + 4] = size.to_bytes(4, "big")
+    place = content.index(b"iloc") + 4
+    for extent in bmff_items.extents(content[place:]):
+        where = content.index(extent.start.to_bytes(4, "big"), place)
+        made[where : where + 4] = (extent.start + more).to_bytes(4, "big")
+    return bytes(made)

@@ -10,6 +10,7 @@ fragmented: then these stay.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from gifster.imaging import bmff_items
@@ -35,6 +36,8 @@ _TIMED = {b"mvhd", b"tkhd", b"mdhd"}
 _SHOWN_TRACKS = {b"vide", b"soun"}
 _MAKER_AT = 12
 _MAX_CONTENT_BYTES = 1_000_000
+#: The box that says which properties an item has, and what it has before its entries (bytes).
+_IPMA, _IPMA_HEAD = b"ipma", 16
 #: EXIF without an entry: the offset of its TIFF header, which comes at once, and no directory.
 _EMPTY_EXIF = b"\0\0\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"
 
@@ -164,6 +167,33 @@ def _of_properties(reader: Reader, box: Box) -> Iterator[_Blank]:
             for found in boxes(reader, inner.content, inner.end):
                 if found.kind in _UNWANTED_PROPERTIES:
                     yield _freed(found)
+    yield from _merged_associations(reader, box)
+
+
+def _merged_associations(reader: Reader, properties: Box) -> Iterator[_Blank]:
+    """One box ipma instead of several of the same kind, which libavif refuses (HEIF, 9.3.1). Some
+    encoders write one for each item, and browsers show these pictures. What is saved becomes free
+    space behind the properties."""
+    found = [box for box in boxes(reader, properties.content, properties.end) if box.kind == _IPMA]
+    contents = [content(reader, box) for box in found]
+    kinds = [content[:4] for content in contents]
+    if len(found) < 2 or len(set(kinds)) > 1 or not _end_in_a_row(found, properties):
+        return
+    saved = _IPMA_HEAD * (len(found) - 1)
+    entries = sorted(entry for content in contents for entry in bmff_items.associations(content))
+    merged = kinds[0] + len(entries).to_bytes(4, "big") + b"".join(entry for _, entry in entries)
+    size = (properties.end - properties.start - saved).to_bytes(4, "big")
+    yield _Blank(properties.start, properties.start + 4, size)
+    head = (8 + len(merged)).to_bytes(4, "big") + _IPMA
+    free = saved.to_bytes(4, "big") + b"free"
+    yield _Blank(found[0].start, properties.end, head + merged + free)
+
+
+def _end_in_a_row(found: list[Box], outer: Box) -> bool:
+    """Whether these boxes follow one another up to the end of another one, whose size has 32
+    bits."""
+    follow = all(box.end == after.start for box, after in pairwise(found))
+    return follow and found[-1].end == outer.end and outer.content == outer.start + 8
 
 
 def _blank_of(extent: bmff_items.Extent, idat: Box | None, size: int, *, is_exif: bool) -> _Blank:
