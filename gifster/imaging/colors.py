@@ -12,6 +12,8 @@ from gifster.imaging.appearance import Appearance
 from gifster.imaging.cicp import HLG, PQ, SRGB_CODES, CodePoints
 
 _SRGB = PIL.ImageCms.createProfile("sRGB")
+#: The table of tags in an ICC profile, and the bytes of a tag in it (ICC.1, 7.3).
+_TAGS_AT, _TAG_BYTES = 132, 12
 #: Pillow's modes of 16 bits.
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _DEPTHS = ((255, 1), (65_535, 257), (2**32 - 1, 2**24 + 1))
@@ -123,9 +125,12 @@ def _converted(
 
 @functools.lru_cache(2)
 def _transform(profile: bytes, mode: str) -> PIL.ImageCms.ImageCmsTransform | None:
+    readable = _as_in_browsers(profile)
+    if readable is None:
+        return None
     try:
         return PIL.ImageCms.buildTransform(
-            PIL.ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            PIL.ImageCms.ImageCmsProfile(io.BytesIO(readable)),
             _SRGB,
             mode,
             "RGBA" if mode == "RGBA" else "RGB",
@@ -134,6 +139,27 @@ def _transform(profile: bytes, mode: str) -> PIL.ImageCms.ImageCmsTransform | No
         )
     except (PIL.ImageCms.PyCMSError, OSError):
         return None
+
+
+def _as_in_browsers(profile: bytes) -> bytes | None:
+    """A profile that little CMS reads as Chromium does; None if it is damaged.
+
+    The table of an RGB profile for the perceptual intent (the tag A2B0) counts for the colorimetric
+    one, too. Its primaries are of the type `XYZ `.
+    """
+    if profile[16:20] != b"RGB ":
+        return profile
+    count = int.from_bytes(profile[_TAGS_AT - 4 : _TAGS_AT], "big")
+    places = range(_TAGS_AT, min(len(profile), _TAGS_AT + _TAG_BYTES * count), _TAG_BYTES)
+    tags = {profile[at : at + 4]: at for at in places}
+    for primary in {b"rXYZ", b"gXYZ", b"bXYZ"} & tags.keys():
+        at = int.from_bytes(profile[tags[primary] + 4 : tags[primary] + 8], "big")
+        if profile[at : at + 4] != b"XYZ ":
+            return None
+    if b"A2B0" in tags and b"A2B1" in tags:
+        at = tags[b"A2B1"]
+        profile = profile[:at] + bytes(4) + profile[at + 4 :]
+    return profile
 
 
 @functools.lru_cache(2)

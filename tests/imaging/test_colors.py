@@ -163,6 +163,42 @@ def test_profiles_of_other_formats(tmp_path: Path, format: str):
     assert is_near(colors(LAB_PROFILE), COLORS)
 
 
+def test_the_perceptual_table_of_an_rgb_profile_counts(tmp_path: Path):
+    """Profiles of printers have one for each intent."""
+    # Given a perceptual table by which everything is grey, and a colorimetric one: black
+    tables = {b"A2B0": _table(0x7F80), b"A2B1": _table(0)}
+    at, tags = 132 + 12 * len(tables), struct.pack(">L", len(tables))
+    for name, table in tables.items():
+        tags += struct.pack(">4s2L", name, at, len(table))
+        at += len(table)
+    head = struct.pack(">L4xL4s4s4s12x4s", at, 2 << 24, b"prtr", b"RGB ", b"Lab ", b"acsp")
+    head = head.ljust(68, b"\0") + struct.pack(">3l", 63190, 65536, 54061)
+    profile = head.ljust(128, b"\0") + tags + b"".join(tables.values())
+
+    made = row(COLORS, "JPEG", quality=95, icc_profile=profile)
+
+    assert is_near(middles(shown(tmp_path / "a", made)), [(119,) * 3] * len(COLORS))
+
+
+def _table(lightness: int) -> bytes:
+    """A table (ICC.1:2001, 6.5.7) by which every colour is the same grey."""
+    identity = struct.pack(">9l", *(65536 * (at % 4 == 0) for at in range(9)))
+    straight = struct.pack(">2H", 0, 65535) * 3
+    greys = struct.pack(">3H", lightness, 0x8000, 0x8000) * 8
+    head = b"mft2\0\0\0\0\3\3\2\0" + identity + struct.pack(">2H", 2, 2)
+    return head + straight + greys + straight
+
+
+def test_a_profile_with_damaged_primaries_does_not_count(tmp_path: Path):
+    """Little CMS reads such ones, as that of the agency Corbis."""
+    damaged = P3_PROFILE[:128] + P3_PROFILE[128:].replace(b"XYZ \0", b"\x17\xa5\x05\xb8\0")
+
+    made = with_chunks(row(COLORS), iccp(damaged))
+
+    assert damaged != P3_PROFILE
+    assert is_near(middles(shown(tmp_path / "a", made)), COLORS)
+
+
 @pytest.mark.parametrize("has_marker", [True, False])
 def test_cmyk_is_inverted_with_and_without_adobes_marker(tmp_path: Path, has_marker: bool):
     content = row(COLORS, "JPEG", mode="CMYK", quality=100, subsampling=0)
