@@ -29,8 +29,11 @@ from gifster.imaging.timing import WHOLE, Timing
 #: The bytes that a GIF may have before it is encoded again, less exactly: so many times the
 #: source's bytes, scaled by the number of pixels.
 _BUDGET_FACTOR = 1.8
-#: A film that is larger than a GIF of its size of more than so many bytes has this quality instead.
-_HEAVY, _ROUGH_QUALITY = 20_000, 60
+#: A film that is larger than a GIF of its size of more than so many bytes has the first of these
+#: qualities instead. What has more bytes than it may have gets the first in which it does not.
+_HEAVY, _LESS_EXACT = 20_000, (60, 40, 20, 1)
+#: A PNG gets the first of these numbers of colours, and so does a WebP if no quality suffices.
+_FEWER_COLORS = 255, 63, 15, 3, 1
 
 #: Gets the number of each frame, and its whole picture.
 FrameCallback = Callable[[int, PIL.Image.Image], None]
@@ -49,6 +52,7 @@ class Output:
       quality: of the encoding (1 to 100); None is what suits the format.
       timing: the part of the source to show, and the frames a second. Outputs of different timings
         are made of one decoding each.
+      most_bytes: one that has more is encoded again, less exactly.
     """
 
     plan: Plan
@@ -58,6 +62,7 @@ class Output:
     smaller_than: Path | None = None
     quality: int | None = None
     timing: Timing = WHOLE
+    most_bytes: float = math.inf
 
 
 def encode(
@@ -168,52 +173,76 @@ class _Encoder:
             rival = self._rival_bytes(output)
             if rival is not None and not webp.is_likely_smaller(track, rival, output.quality):
                 return False
-            webp.write(target, track, self._plays, output.quality)
+            self._write_webp(output, track, scaler)
         elif output.content_type == "image/png":
-            apng.write(target, track, self._plays)
+            self._write_png(output, track, scaler)
         elif output.content_type == "image/avif":
-            avif.write(target, track, self._plays, output.quality)
+            self._write_avif(output, track)
         elif video.is_available():
             return self._write_film(output, track, scaler)
         else:
             return False
         return True
 
+    def _write_webp(self, output: Output, track: Track, scaler: Scaler) -> None:
+        for quality, colors in (
+            (output.quality, None),
+            (None, _FEWER_COLORS[0]),  # it may be a drawing
+            *((quality, None) for quality in _less_exact(output)),
+            *((None, colors) for colors in _FEWER_COLORS[1:]),
+        ):
+            palette = None if colors is None else _palette(scaler, colors)
+            webp.write(output.target, track, self._plays, quality, palette)
+            if _fits(output):
+                break
+
+    def _write_avif(self, output: Output, track: Track) -> None:
+        for quality in (output.quality, *_less_exact(output)):
+            avif.write(output.target, track, self._plays, quality)
+            if _fits(output):
+                break
+
+    def _write_png(self, output: Output, track: Track, scaler: Scaler) -> None:
+        for colors in (None, *_FEWER_COLORS):
+            palette = None if colors is None else _palette(scaler, colors)
+            apng.write(output.target, track, self._plays, palette)
+            if _fits(output):
+                break
+
     def _write_gif(self, output: Output, track: Track, scaler: Scaler) -> list[int]:
         budget = scaler.area_ratio * self._source.stat().st_size * _BUDGET_FACTOR
         if self._info.content_type in VIDEO_TYPES:  # whose bytes say nothing about those of a GIF
             budget = math.inf
-        # A smaller picture is never larger in bytes than the GIF that it was made from.
-        width, height = scaler.size
-        is_smaller = width * height <= self._info.width * self._info.height
-        is_bound = is_smaller and self._info.content_type == "image/gif" and not output.functions
-        most_bytes = self._info.bytes if is_bound else math.inf
         return gif.write(
-            output.target, track, self._plays, scaler.samples, budget, output.quality, most_bytes
-        )
+            output.target, track, self._plays, scaler.samples, budget, output.quality,
+            output.most_bytes,
+        )  # fmt: skip
 
     def _write_film(self, output: Output, track: Track, scaler: Scaler) -> bool:
+        target, kind = output.target, output.content_type
         rival = self._film_bytes.get(output.smaller_than) if output.smaller_than else None
         if rival is not None and len(rival) != len(track.delays_ms):
             rival = None  # its pictures are others
         most = self._gif_size(scaler) if output.quality is None and rival is None else math.inf
-        most = most if most > _HEAVY else math.inf
-        kind = output.content_type
-        sizes = video.write(output.target, kind, track, output.quality, rival, most)
-        if sizes is None and most < math.inf:
-            # Dithering costs a film more than a GIF, and is not missed.
-            sizes = video.write(output.target, kind, track, _ROUGH_QUALITY)
-        if sizes is None:
-            output.target.unlink(missing_ok=True)  # it may not have been begun
+        most = min(most if most > _HEAVY else math.inf, output.most_bytes)
+        sizes = video.write(target, kind, track, output.quality, rival, most)
+        # Dithering costs a film more than a GIF, and is not missed.
+        for quality in _less_exact(output) if rival is None else []:
+            if sizes is not None and _fits(output):
+                break
+            most = output.most_bytes if quality > _LESS_EXACT[-1] else math.inf
+            sizes = video.write(target, kind, track, quality, None, most)
+        if sizes is None or (rival is not None and not _fits(output)):
+            target.unlink(missing_ok=True)  # it may not have been begun
             return False
-        self._film_bytes[output.target] = sizes
+        self._film_bytes[target] = sizes
         return True
 
     def _gif_size(self, scaler: Scaler) -> float:
         """The bytes of the GIF of this size, if there is one."""
-        gif = self._written.get((scaler, "image/gif", None))
-        if gif is not None:
-            return self._gif_bytes[gif][-1]
+        written = self._written.get((scaler, "image/gif", None))
+        if written is not None:
+            return self._gif_bytes[written][-1]
         is_whole = scaler.size == (self._info.width, self._info.height)
         return self._info.bytes if is_whole and self._info.content_type == "image/gif" else math.inf
 
@@ -229,3 +258,16 @@ class _Encoder:
         ratio = rival.stat().st_size / self._info.bytes
         with self._source.open("rb") as file:
             return [round(frame.data[1] * ratio) for frame in GifBlocks(Reader(file))]
+
+
+def _less_exact(output: Output) -> list[int]:
+    """The qualities in which an output has fewer bytes than in its own."""
+    return [quality for quality in _LESS_EXACT if quality < (output.quality or 100)]
+
+
+def _palette(scaler: Scaler, colors: int) -> bytes:
+    return scaler.samples.palette(gif.EXACT_ERROR, colors)
+
+
+def _fits(output: Output) -> bool:
+    return output.target.stat().st_size <= output.most_bytes

@@ -9,24 +9,39 @@ from pathlib import Path
 from PIL.PngImagePlugin import getchunks, putchunk
 
 from gifster.imaging.patches import Track
+from gifster.imaging.reducer import Reducer
 
+#: The size and the kind of colours, the palette, and which of its colours are transparent.
+_BEFORE_PIXELS = {b"IHDR", b"PLTE", b"tRNS"}
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_WORD = 0xFFFF
 #: A frame stays when the next one comes, and replaces the pixels in its box.
 _DISPOSE_NONE, _BLEND_SOURCE = 0, 0
 
 
-def write(target: Path, track: Track, plays: int) -> None:
-    """Write an animated PNG that plays `plays` times, or forever if that is 0."""
+def write(target: Path, track: Track, plays: int, palette: bytes | None = None) -> None:
+    """Write an animated PNG that plays `plays` times, or forever if that is 0.
+
+    Parameters:
+      palette: RGB, 3 bytes for each of at most 255 colours, to which it is reduced. By default it
+        keeps all of its colours, and partial transparency.
+    """
     mode, delays = "RGBA" if track.is_transparent else "RGB", track.delays_ms
+    reducer = None if palette is None else Reducer(palette)
     sequence = 0
     with target.open("wb") as file:
         file.write(_SIGNATURE)
         changes = zip(track.changes(), delays, strict=True)
         for number, ((picture, box), delay_ms) in enumerate(changes):
-            chunks = getchunks(picture.convert(mode))
+            chunks = (
+                getchunks(reducer.reduced(picture), optimize=True)
+                if reducer
+                else getchunks(picture.convert(mode))
+            )
             if number == 0:
-                putchunk(file, b"IHDR", chunks[0][1])
+                for kind, data, _ in chunks:
+                    if kind in _BEFORE_PIXELS:
+                        putchunk(file, kind, data)
                 putchunk(file, b"acTL", _big_endian(4, len(delays), plays))
             place = _big_endian(4, sequence, *picture.size, *box[:2])
             operations = bytes([_DISPOSE_NONE, _BLEND_SOURCE])

@@ -32,7 +32,9 @@ class _Quality(NamedTuple):
     colors: int = MAX_COLORS
 
 
-_EXACT, _LESS_EXACT, _ROUGH = _Quality(0.45, 3), _Quality(1.2, 5), _Quality(20, 12)
+#: The visible error of the palette of a GIF in the most exact quality.
+EXACT_ERROR = 0.45
+_EXACT, _LESS_EXACT, _ROUGH = _Quality(EXACT_ERROR, 3), _Quality(1.2, 5), _Quality(20, 12)
 #: In smooth pictures a change shows sooner. The most exact GIF has this tolerance, divided by how
 #: smooth they are.
 _SMOOTH_TOLERANCE = 0.42
@@ -70,7 +72,7 @@ def write(  # noqa: PLR0913, PLR0917
       plays: how often it plays, 0 for forever.
       samples: what the palette is chosen from.
       budget: a GIF of more bytes is encoded once more, less exactly.
-      quality: 1 to 100, whatever its bytes; None chooses it by the budget.
+      quality: 1 to 100, whatever the budget; None chooses it by that.
       most_bytes: a GIF of more bytes is encoded as roughly as it takes.
 
     Returns:
@@ -78,7 +80,11 @@ def write(  # noqa: PLR0913, PLR0917
     """
     if quality is not None:
         tolerance = round((100 - quality) * _TOLERANCE_STEP)
-        return _write(target, track, plays, samples, _Quality(tolerance**2 * 0.06, tolerance))
+        wanted = _Quality(tolerance**2 * 0.06, tolerance)
+        try:
+            return _write(target, track, plays, samples, wanted, most_bytes)
+        except _TooLarge as error:
+            return _write_fitted(target, track, plays, samples, wanted, error.part, most_bytes)
     exact, limit = _exact_for(samples), min(budget, most_bytes)
     try:
         return _write(target, track, plays, samples, exact, limit)

@@ -6,11 +6,12 @@ pixels that are there already (`gif_local_colors`). If that saves nothing, the f
 bytes. Comments and other metadata are left out in any case.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from gifster.imaging import gif_local_colors
+from gifster.imaging import gif_local_colors, stripping
 from gifster.imaging.gif_blocks import GifBlocks
 from gifster.imaging.gif_frames import decoded, without_needless_disposal
 from gifster.imaging.gif_image import control, descriptor, header
@@ -42,6 +43,8 @@ def rewrite(source: Path, info: ImageInfo, target: Path) -> IndexedFrames | None
     if not is_written or target.stat().st_size >= sum(map(len, _stripped(source, size, plays))):
         with target.open("wb") as file:
             file.writelines(_stripped(source, size, plays))
+    if target.stat().st_size > source.stat().st_size:
+        _keep_blocks(source, target)
     return indexed
 
 
@@ -76,15 +79,25 @@ def _global_palette(source: Path) -> bytes:
 
 def _stripped(source: Path, size: tuple[int, int], plays: int) -> Iterator[bytes]:
     """The parts of a GIF that has the frames of another, byte by byte, and nothing else."""
-    palette = _global_palette(source)
+    palette, disposal = _global_palette(source), 0
     yield header(size, palette, plays)
     with source.open("rb") as structure, source.open("rb") as pixels:
-        for number, frame in enumerate(GifBlocks(Reader(structure))):
-            # A later frame without one has, to Pillow, the disposal of the frame before.
-            if number or frame.disposal or frame.delay_ms or frame.transparent is not None:
+        for frame in GifBlocks(Reader(structure)):
+            # A frame without one has, to Pillow, the disposal of the frame before.
+            if disposal or frame.disposal or frame.delay_ms or frame.transparent is not None:
                 yield control(frame.delay_ms // 10, frame.disposal, frame.transparent)
+            disposal = frame.disposal
             own = b"" if frame.palette == palette else frame.palette
             yield descriptor(frame.box, own, interlaced=frame.interlaced)
             pixels.seek(frame.data[0])
             yield bytes([frame.bits]) + pixels.read(frame.data[1] - frame.data[0])
     yield b"\x3b"
+
+
+def _keep_blocks(source: Path, target: Path) -> None:
+    """Write the blocks of a GIF as they are, without its metadata. A trailer is not added to one
+    that has none, if it has nothing that could be left out."""
+    with source.open("rb") as file:
+        stripping.stripped(file, "image/gif").write(file, target)
+    if target.stat().st_size > source.stat().st_size:
+        os.truncate(target, source.stat().st_size)

@@ -71,6 +71,7 @@ def render_here(  # noqa: PLR0913, PLR0917
                     (smaller_than or {}).get(target),
                     recipe.percent,
                     recipe.timing,
+                    _most_bytes(info, recipe),
                 )
             )
         elif content_type not in video.TYPES:
@@ -134,6 +135,15 @@ def _keeps_pixels(info: ImageInfo, recipe: Image) -> bool:
     return not recipe.encodes(info.width, info.height) and not changes_times
 
 
+def _most_bytes(info: ImageInfo, recipe: Image) -> float:
+    """What a version may have: as many bytes as the source if it is of the same type, no larger in
+    pixels, and no function draws something else on it."""
+    width, height = recipe.plan(info.width, info.height).size
+    is_smaller = width * height <= info.width * info.height and not recipe.functions
+    is_same = recipe.result_type(info.content_type) == info.content_type
+    return info.bytes if is_same and is_smaller else math.inf
+
+
 def _is_copied(source: Path, info: ImageInfo, target: Path) -> bool:
     """Copy the source without its metadata, for a version that has its pixels.
 
@@ -176,7 +186,7 @@ def _render_stills(
         else:
             picture = stills.decode(source, info, plans or [fingerprinter.plan])
         for target, recipe in shown.items():
-            stills.write(picture, info, recipe, target)
+            stills.write(picture, info, recipe, target, _most_bytes(info, recipe))
             yield target
     if info.frames == 1:
         fingerprinter.show(upright := picture.upright())

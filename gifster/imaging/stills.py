@@ -1,11 +1,12 @@
 """Make still pictures: decode the first frame of an image once, and write each version from it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import PIL.Image
+from PIL.Image import Quantize
 
 from gifster.imaging import (
     appearance,
@@ -26,13 +27,21 @@ from gifster.imaging.plan import Plan
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import Image
 
-_OPTIONS: dict[str, dict[str, int]] = {
+#: How a picture is saved.
+_Options = dict[str, int]
+
+_OPTIONS: dict[str, _Options] = {
     "JPEG": {"quality": 85},
     # More effort takes twice the time. It leaves a seventieth fewer bytes of a photo, and a sixth
     # of a flat picture.
     "WEBP": {"quality": 85, "method": 2},
     "AVIF": {"quality": avif.QUALITY, "speed": avif.SPEED},
 }
+#: A still that may not outgrow its original gets the first of these qualities, and then the first
+#: of these numbers of colours, in which it does not.
+_LESS_EXACT, _FEWER_COLORS = (70, 50, 30, 15, 1), (256, 64, 16, 4, 2)
+#: The colours of a picture of more pixels are chosen in less memory, and not as well.
+_MOST_EXACT = 1_000_000
 #: So many rows of the rough picture are made at a time.
 _BAND_ROWS = 32
 #: A picture of more pixels is turned only after it was shrunk by this factor.
@@ -133,12 +142,15 @@ def _plain(image: PIL.Image.Image, factor: int, look: Appearance) -> PIL.Image.I
     return small
 
 
-def write(picture: Picture, info: ImageInfo, recipe: Image, target: Path) -> None:
+def write(
+    picture: Picture, info: ImageInfo, recipe: Image, target: Path, most_bytes: float = math.inf
+) -> None:
     """Write a still by a recipe, without metadata.
 
     Parameters:
       picture: what `decode()` returned.
       info: what `probe()` returned for the source.
+      most_bytes: a still of more bytes is made less exact.
     """
     plan = recipe.plan(info.width, info.height)
     width, height = picture.upright_size
@@ -152,9 +164,7 @@ def write(picture: Picture, info: ImageInfo, recipe: Image, target: Path) -> Non
         made = function(made)
     format = pillow.FORMATS[recipe.result_type(info.content_type)]
     if format == "GIF":
-        is_smaller = info.content_type == "image/gif" and info.frames == 1
-        is_smaller = is_smaller and made.width * made.height <= info.width * info.height
-        gif.write_still(target, made, recipe.percent, info.bytes if is_smaller else math.inf)
+        gif.write_still(target, made, recipe.percent, most_bytes)
         return
     made = _on_white(made) if format == "JPEG" else made
     options = _OPTIONS.get(format, {})
@@ -162,6 +172,36 @@ def write(picture: Picture, info: ImageInfo, recipe: Image, target: Path) -> Non
         options = options | {"quality": recipe.percent}
     made.info = {}
     made.save(target, format, **options)
+    less_exact = _less_exact(made, format, options)
+    while target.stat().st_size > most_bytes and (less := next(less_exact, None)) is not None:
+        less[0].save(target, format, **less[1])
+
+
+def _less_exact(
+    picture: PIL.Image.Image, format: str, options: _Options
+) -> Iterator[tuple[PIL.Image.Image, _Options]]:
+    """What has fewer and fewer bytes than a picture that is saved with these options."""
+    without_loss = {"lossless": True, "quality": 100, "optimize": True}  # as far as it is known
+    if format == "PNG" and _is_grey(picture):
+        yield picture.convert("L"), without_loss
+    if format in {"PNG", "WEBP"}:
+        yield picture, without_loss
+    for quality in _LESS_EXACT:
+        if quality < options.get("quality", 0):
+            yield picture, options | {"quality": quality}
+    if format in {"PNG", "WEBP"}:
+        is_exact = picture.mode == "RGB" and picture.width * picture.height <= _MOST_EXACT
+        method = Quantize.MEDIANCUT if is_exact else Quantize.FASTOCTREE
+        for colors in _FEWER_COLORS:
+            yield picture.quantize(colors, method, dither=PIL.Image.Dither.NONE), without_loss
+
+
+def _is_grey(picture: PIL.Image.Image) -> bool:
+    """Whether an RGB picture has only greys."""
+    if picture.mode != "RGB":
+        return False
+    red, green, blue = picture.split()
+    return red.tobytes() == green.tobytes() == blue.tobytes()
 
 
 def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -1,6 +1,7 @@
 """Write animated WebP by libwebp, which comes with Pillow."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -8,6 +9,7 @@ import PIL.Image
 
 from gifster.imaging.frame_sequence import FrameSequence
 from gifster.imaging.patches import Track
+from gifster.imaging.reducer import Reducer
 
 #: Quality of 100; the encoder's effort, of 6.
 _QUALITY, _METHOD = 75, 0
@@ -37,14 +39,31 @@ def is_likely_smaller(track: Track, gif_bytes: list[int], quality: int | None = 
     return sample.tell() < gif_bytes[count - 1]
 
 
-def write(target: Path | IO[bytes], track: Track, plays: int, quality: int | None = None) -> None:
-    """Write an animated WebP that plays `plays` times, or forever if that is 0."""
+def write(
+    target: Path | IO[bytes],
+    track: Track,
+    plays: int,
+    quality: int | None = None,
+    palette: bytes | None = None,
+) -> None:
+    """Write an animated WebP that plays `plays` times, or forever if that is 0.
+
+    Parameters:
+      quality: 1 to 100; None is ours.
+      palette: RGB, 3 bytes for each of at most 255 colours, to which it is reduced, and then kept
+        without loss. Drawings may have fewer bytes so.
+    """
     delays = track.delays_ms
-    sequence = FrameSequence(map(_with_rounded_alpha, track.pictures()), len(delays))
+    pictures: Iterator[PIL.Image.Image] = map(_with_rounded_alpha, track.pictures())
+    if palette is not None:
+        mode, reducer = "RGBA" if track.is_transparent else "RGB", Reducer(palette)
+        pictures = (reducer.reduced(picture).convert(mode) for picture in track.pictures())
+    sequence = FrameSequence(pictures, len(delays))
     # No key frames: nobody seeks in it.
     sequence.save(
         target, "WEBP", save_all=True, duration=delays, loop=min(plays, _MAX_PLAYS),
         quality=quality or _QUALITY, method=_METHOD, kmin=0, kmax=0,
+        lossless=palette is not None,
     )  # fmt: skip
     if isinstance(target, Path) and track.is_transparent:
         _declare_alpha(target)

@@ -1,0 +1,165 @@
+"""A version has no more bytes than its original, if it is of the same type and no larger."""
+
+import io
+import random
+from pathlib import Path
+
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageOps
+import pytest
+
+from gifster.imaging import Image, render_unsandboxed
+from gifster.imaging.frames import frames
+from gifster.imaging.probe import probe
+from tests import images
+from tests.imaging.recordings import H264, ffmpeg, info_of
+from tests.imaging.viewer import words
+
+SIZE = (300, 200)
+#: One that is shrunk has further colours at all edges.
+SMALLER = Image().fit(220, 220)
+
+
+def drawing(number: int = 0, mode: str = "RGB") -> PIL.Image.Image:
+    """A flat picture with sharp edges, in which something moves."""
+    picture = PIL.Image.new(mode, SIZE, "white" if mode == "RGB" else (0, 0, 0, 0))
+    draw = PIL.ImageDraw.Draw(picture)
+    for line in range(12):
+        draw.line((20 * line, 0, 300 - 9 * line, 200), fill=(20 * line, 0, 255 - 20 * line))
+    draw.ellipse((10 * number, 50, 10 * number + 60, 110), fill=(220, 40, 80))
+    return picture
+
+
+def film(number: int = 0) -> PIL.Image.Image:
+    """A picture of gradients and grain."""
+    picture = PIL.Image.radial_gradient("L").resize(SIZE).rotate(10 * number)
+    noise = random.Random(number).randbytes(SIZE[0] * SIZE[1])
+    grain = PIL.Image.frombytes("L", SIZE, bytes(80 + value // 4 for value in noise))
+    return PIL.Image.merge("RGB", (picture, grain, PIL.Image.blend(picture, grain, 0.5)))
+
+
+def saved(format: str, *pictures: PIL.Image.Image, **options: object) -> bytes:
+    file = io.BytesIO()
+    more = {"save_all": True, "append_images": pictures[1:], "duration": 80} if pictures[1:] else {}
+    pictures[0].save(file, format, **more, **options)
+    return file.getvalue()
+
+
+def turned() -> bytes:
+    exif = PIL.Image.Exif()
+    exif[0x112] = 6
+    return saved("JPEG", film(), quality=20, exif=exif)
+
+
+def over_white(picture: PIL.Image.Image) -> PIL.Image.Image:
+    white = PIL.Image.new("RGBA", picture.size, "white")
+    white.alpha_composite(picture.convert("RGBA"))
+    return white
+
+
+def shown(path: Path) -> list[PIL.Image.Image]:
+    """The pictures of an animation, over white."""
+    return [over_white(frame.picture) for frame in frames(path, probe(path))]
+
+
+MANY = range(8)
+STILLS = {
+    "JPEG": saved("JPEG", film(), quality=20, optimize=True),
+    "turned JPEG": turned(),
+    "WebP": saved("WEBP", film(), quality=5),
+    "WebP without loss": saved("WEBP", drawing(), lossless=True, quality=100),
+    "AVIF": saved("AVIF", film(), quality=20),
+    "PNG": saved("PNG", drawing(), optimize=True),
+    "PNG of few colours": saved("PNG", drawing().quantize(8), optimize=True),
+    "transparent PNG": saved("PNG", drawing(mode="RGBA"), optimize=True),
+}
+ANIMATIONS = {
+    "WebP": saved("WEBP", *map(film, MANY), quality=5),
+    "WebP without loss": saved("WEBP", *map(drawing, MANY), lossless=True, quality=100),
+    "AVIF": saved("AVIF", *map(film, MANY), quality=10),
+    "PNG": saved("PNG", *map(drawing, MANY)),
+    "PNG of few colours": saved("PNG", *(drawing(number).quantize(4) for number in MANY)),
+    "transparent PNG": saved("PNG", *(drawing(number, "RGBA") for number in MANY)),
+}
+
+
+@pytest.mark.parametrize("kind", STILLS)
+def test_a_still_has_no_more_bytes_than_the_original(tmp_path: Path, kind: str):
+    source, target, same = tmp_path / "source", tmp_path / "target", tmp_path / "same"
+    source.write_bytes(STILLS[kind])
+
+    images.make(source, {target: SMALLER, same: Image().fit(299, 299)})
+
+    for made in (target, same):
+        assert made.stat().st_size <= len(STILLS[kind])
+        assert probe(made).content_type == probe(source).content_type
+    with PIL.Image.open(source) as wanted, PIL.Image.open(target) as shown:
+        upright = PIL.ImageOps.exif_transpose(wanted)
+        assert images.difference(over_white(shown), over_white(upright).resize(shown.size)) < 25
+
+
+@pytest.mark.parametrize("kind", ANIMATIONS)
+def test_an_animation_has_no_more_bytes_than_the_original(tmp_path: Path, kind: str):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(ANIMATIONS[kind])
+
+    images.make(source, {target: SMALLER})
+
+    found = probe(target)
+    assert target.stat().st_size <= len(ANIMATIONS[kind])
+    assert (found.content_type, found.frames) == (probe(source).content_type, len(MANY))
+    assert found.duration_ms == probe(source).duration_ms
+    for made, wanted in zip(shown(target), shown(source), strict=True):
+        assert images.difference(made, wanted.resize(made.size)) < 25
+
+
+@pytest.mark.parametrize("quality", [None, 70])
+def test_a_film_has_no_more_bytes_than_the_original(tmp_path: Path, quality: int | None):
+    source, target = tmp_path / "source.mp4", tmp_path / "target"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x120:r=12:d=3", *H264, "-crf", "45", source)
+    recipe = Image() if quality is None else Image().quality(quality)
+
+    list(render_unsandboxed(source, info_of(source), {target: recipe.convert("mp4")}, Image()))
+
+    assert info_of(target).duration_ms == info_of(source).duration_ms
+    assert target.stat().st_size <= source.stat().st_size
+
+
+def test_a_gif_of_a_quality_has_no_more_bytes_than_the_original(tmp_path: Path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    grey = [film(number).convert("L").point(lambda value: value // 64 * 64) for number in MANY]
+    source.write_bytes(saved("GIF", *grey))
+
+    images.make(source, {target: Image().fit(290, 290).quality(99)})
+
+    assert target.stat().st_size <= source.stat().st_size
+
+
+def block(control: bytes, color: int) -> bytes:
+    """A frame of 2 × 2 pixels."""
+    data = PIL.Image.new("L", (2, 2), color).tobytes("gif", "L", 2, 0)
+    return control + b"\x2c" + words(0, 0, 2, 2) + b"\0\x02" + data + b"\0"
+
+
+PALETTE = b"\xff\0\0\0\xff\0\0\0\xff\xff\xff\xff"
+HEAD = b"GIF89a" + words(2, 2) + b"\xf1\0\0" + PALETTE
+CLEARED = b"\x21\xf9\x04\x08\x07\0\0\0"
+
+
+@pytest.mark.parametrize("end", [b";", b""], ids=["trailer", "none"])
+@pytest.mark.parametrize("control", [b"", CLEARED], ids=["no control", "one that clears"])
+def test_a_gif_whose_frames_have_no_delay_has_no_more_bytes(
+    tmp_path: Path, control: bytes, end: bytes
+):
+    # Given frames of which some have no control, as an encoder of many colours writes them
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(HEAD + block(control, 1) + block(b"", 2) + block(b"", 3) + end)
+
+    images.make(source, {target: Image()})
+
+    assert target.stat().st_size <= source.stat().st_size
+    wanted = [(frame.picture.tobytes(), frame.delay_ms) for frame in frames(source, probe(source))]
+    assert [
+        (frame.picture.tobytes(), frame.delay_ms) for frame in frames(target, probe(target))
+    ] == wanted
