@@ -28,6 +28,7 @@ from gifster.uploads.backgrounding.completion import Completion
 from gifster.uploads.backgrounding.promotion import Promotion, RecordGone
 from gifster.uploads.backgrounding.recreate import Recreation
 from gifster.uploads.backgrounding.updating import Updating
+from gifster.uploads.columns.rows import record_of_key
 from gifster.uploads.config import config, follow
 from gifster.uploads.errors import UploadError
 from gifster.uploads.files.keys import from_job
@@ -174,7 +175,7 @@ def remove_files(table: str, pk: Any, column: str, files: list[tuple[str, str]])
     them to this job, a dead one, too: so it tries for days while a storage is away."""
     delete_files(files)
     mount = mount_named(table, column)
-    record = mount.model(**{mount.model._meta.primary_key.name: from_job(mount.model, pk)})
+    record = record_of_key(mount.model, from_job(mount.model, pk))
     mount.uploader(record, mount).after_remove([(name, key) for name, key in files])
 
 

@@ -1,5 +1,6 @@
 """Models as applications write them: with their own `save()`, with signals, made of dicts."""
 
+import itertools
 from functools import partial
 from typing import Any
 
@@ -15,8 +16,10 @@ from gifster.uploads import (
     Uploader,
     mount_uploader,
     mount_uploaders,
+    process_in_background,
     store_in_background,
 )
+from gifster.uploads.files.stored import Files
 from tests.combinations import on_one_platform
 from tests.uploads.framework import (
     Application,
@@ -236,3 +239,39 @@ def test_saving_a_record_loaded_in_any_way_detaches_nothing(application: Applica
 
     assert (width(ann, "avatar"), width(bob, "avatar")) == (80, 90)
     assert is_clean(application, fresh(ann).avatar, fresh(bob).avatar)
+
+
+def test_a_worker_makes_no_new_record_of_a_model(application: Application):
+    # Given a model that numbers its records, and needs an argument to make one
+    numbers, removed = itertools.count(1), []
+
+    class NoteUploader(AvatarUploader):
+        def after_remove(self, files: Files) -> None:
+            removed.append((self.record.id, self.record.number))
+
+    @store_in_background("image")
+    @process_in_background("scan")
+    class Invoice(Base):
+        number = peewee.IntegerField(default=lambda: next(numbers))
+        image = mount_uploader(NoteUploader)
+        image_tmp = CacheField()
+        scan = mount_uploader(AvatarUploader)
+
+        def __init__(self, *arguments: Any, **values: Any) -> None:
+            super().__init__(*arguments, **values)
+            if "__no_default__" not in values and "image" not in values:
+                raise TypeError("an invoice needs an image")
+
+    application.create_tables(Invoice)
+    first = Invoice.create(image=ONE, scan=ONE)
+
+    # When workers store, process and remove its files
+    application.work()
+    first = fresh(first)
+    first.remove_image = True
+    first.save()
+    application.work()
+
+    # Then no number is lost, and a hook gets only the key
+    assert Invoice.create(image=ONE).number == 2
+    assert removed == [(first.id, None)]

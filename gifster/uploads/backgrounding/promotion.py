@@ -20,7 +20,7 @@ from gifster.jobs import transaction
 from gifster.uploads.attaching.storing import MIXED, content_of, plan, steps_of, store
 from gifster.uploads.columns import bulk
 from gifster.uploads.columns.fields import UploadFailure
-from gifster.uploads.columns.rows import Record, locked_row, row_of
+from gifster.uploads.columns.rows import Record, locked_row, record_of_key, row_of
 from gifster.uploads.config import config
 from gifster.uploads.enqueueing import enqueue_update
 from gifster.uploads.errors import UploadError
@@ -80,7 +80,7 @@ class Attachment:
 
     def locked(self) -> Any:
         """The row as it is now, locked until the transaction ends; None if it is gone."""
-        return locked_row(self.model(**{self.model._meta.primary_key.name: self.pk}))
+        return locked_row(record_of_key(self.model, self.pk))
 
     def update(self, columns: dict[str, Any]) -> None:
         """Write these columns of the row."""

@@ -4,7 +4,7 @@ few of Peewee's internals that they rely on.
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import peewee
 
@@ -13,6 +13,8 @@ from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.statements import Statement
 
 logger = logging.getLogger("gifster.uploads")
+
+M = TypeVar("M", bound=peewee.Model)
 
 if TYPE_CHECKING:
 
@@ -178,6 +180,20 @@ def locked_row(record: Any) -> Any:
     query = select(type(record)).where(record._pk_expr())
     locks = real_database(record._meta.database).for_update
     return (query.for_update("FOR NO KEY UPDATE") if locks else query).get_or_none()
+
+
+def bare_record(model: type[M], values: dict[str, Any]) -> M:
+    """A record with these values and no others. No code of the model runs."""
+    record = model.__new__(model)
+    vars(record).update(__data__=values, __rel__={}, _dirty=set())
+    return record
+
+
+def record_of_key(model: type[M], pk: Any) -> M:
+    """A record with nothing but its primary key. No code of the model runs: the default of another
+    column may count, or take a number that nobody gets again."""
+    names = [field.name for field in model._meta.get_primary_keys()]
+    return bare_record(model, dict(zip(names, pk if len(names) > 1 else (pk,), strict=True)))
 
 
 def real_database(database: Any) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 
 import peewee
 
+from gifster.uploads.columns.rows import bare_record
 from gifster.uploads.mount import Mount, all_mounts, is_beside_outbox
-from gifster.uploads.sweep.owners import bare_record
 from gifster.uploads.sweep.reading import any_text, streamed
 
 

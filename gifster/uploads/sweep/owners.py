@@ -11,16 +11,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import takewhile
-from typing import Any, TypeVar
+from typing import Any
 
 import peewee
 
+from gifster.uploads.columns.rows import bare_record
 from gifster.uploads.files.keys import table_of
 from gifster.uploads.mount import Mount
 from gifster.uploads.uploader import Uploader
 from gifster.uploads.versions.declaring import versions_of
-
-M = TypeVar("M", bound=peewee.Model)
 
 _DIGITS = "1234"
 
@@ -163,13 +162,6 @@ def _store_dir(mount: Mount[Any], key: dict[str, Any]) -> str:
         if values.missed:
             raise Unclear(f"reads {values.missed[0]}, beside the primary key")
     return store_dir
-
-
-def bare_record(model: type[M], values: dict[str, Any]) -> M:
-    """A record with these values and no others. No code of the model runs."""
-    record = model.__new__(model)
-    vars(record).update(__data__=values, __rel__={}, _dirty=set())
-    return record
 
 
 def sample_keys(field: object) -> list[Any]:

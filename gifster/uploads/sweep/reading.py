@@ -14,12 +14,12 @@ import peewee
 
 from gifster.jobs import Job
 from gifster.jobs.outbox import Unreadable
-from gifster.uploads.columns.rows import real_database
+from gifster.uploads.columns.rows import bare_record, real_database
 from gifster.uploads.files.stored import StoredFile
 from gifster.uploads.storage.base import is_key
 from gifster.uploads.storage.shapes import cache_dir, folder_of, store_dir_and_folder
 from gifster.uploads.sweep.ledger import Ledger
-from gifster.uploads.sweep.owners import Owner, bare_record
+from gifster.uploads.sweep.owners import Owner
 from gifster.uploads.sweep.places import Places
 
 logger = logging.getLogger("gifster.uploads")
