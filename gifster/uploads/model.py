@@ -56,8 +56,12 @@ class HasUploads(_Model):
     ) -> int:
         """Save the record and its uploads; otherwise as Peewee's `save()`.
 
+        A file that a base class's `save()` or a signal's receiver assigns meanwhile follows in a
+        transaction of its own, unless there is one around this call.
+
         Raises:
-          UploadError: the uploader refuses an upload or cannot process it; nothing is saved.
+          UploadError: the uploader refuses an upload or cannot process it; nothing is saved, unless
+            the file came meanwhile.
           DoesNotExist: the record has an upload to save, but its row is gone.
           RuntimeError: another thread is saving this record.
         """

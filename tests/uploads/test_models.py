@@ -13,7 +13,9 @@ from gifster.uploads import (
     CacheField,
     CacheListField,
     HasUploads,
+    ImageInfo,
     Uploader,
+    UploadError,
     mount_uploader,
     mount_uploaders,
     process_in_background,
@@ -30,7 +32,7 @@ from tests.uploads.framework import (
     db,
     fresh,
 )
-from tests.uploads.records import BOTH, ONE, TWO, is_clean, width
+from tests.uploads.records import BOTH, ONE, TWO, atomic, is_clean, width
 
 #: These tests do not depend on the database or the storage: one platform is enough.
 pytestmark = on_one_platform
@@ -117,6 +119,31 @@ def test_a_file_assigned_by_a_signals_receiver_is_saved(
     assert [width(one, "avatar") for one in made] == [80, 90]
     assert [fresh(one).count for one in made] == [1, 1]
     assert is_clean(application, *(fresh(one).avatar for one in made))
+
+
+def test_a_refused_file_of_a_receiver_takes_the_row_with_it_in_a_transaction(
+    application: Application,
+):
+    class Refusing(LogoUploader):
+        def before_process(self, info: ImageInfo) -> None:
+            raise UploadError("Not this one.")
+
+    class Signalled(HasUploads, signals.Model):
+        avatar = mount_uploader(Refusing)
+
+        class Meta:
+            database = db
+
+    @signals.pre_save(sender=Signalled)
+    def assign(_: Any, instance: Any, created: bool) -> None:
+        instance.avatar = ONE
+
+    application.create_tables(Signalled)
+    made = Signalled()
+    with pytest.raises(UploadError), atomic():
+        made.save()
+
+    assert (Signalled.select().count(), made.id) == (0, None)
 
 
 def test_attributes_that_a_hook_sets_reach_later_hooks(application: Application):
