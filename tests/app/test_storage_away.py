@@ -2,9 +2,12 @@
 stored later."""
 
 import resource
+import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from gifster.uploads import S3Storage
@@ -12,6 +15,7 @@ from tests import images, s3
 from tests.app import small_disks
 from tests.machine import children, eventually, files_below, free_port
 from tests.stack import Stack
+from tests.tus import Tus
 
 
 def settings(section: str, port: int) -> dict[str, str]:
@@ -32,6 +36,34 @@ def test_an_upload_that_cannot_be_cached_is_refused(new_stack: Callable[..., Sta
     assert doctor.returncode == 1
     assert "cache" in doctor.stdout
     assert "FAILS" in doctor.stdout
+
+
+def test_resumable_uploads_into_a_bucket_that_hangs_hold_up_nobody_else(
+    new_stack: Callable[..., Stack],
+):
+    # Given a bucket that takes connections and never answers, and more uploads than threads
+    with socket.create_server(("127.0.0.1", 0)) as hanging, ThreadPoolExecutor(4) as clients:
+        stack = new_stack(**settings("cache", hanging.getsockname()[1]), GIFSTER_WEB__THREADS="2")
+        stack.start_web()
+        tus = Tus(
+            lambda method, path, **options: httpx.request(
+                method, f"{stack.client.base_url}/api/uploads{path}", timeout=120, **options
+            ),
+            "",
+        )
+        content = images.gif()
+        uploads = [clients.submit(tus.create, len(content), content[:-1]) for _ in range(4)]
+        hanging.settimeout(20)
+        waiting = [hanging.accept() for _ in range(2)]
+
+        # When somebody looks at the gallery, I expect an answer
+        assert stack.client.get("/api/gifs", timeout=5).status_code == 200
+        assert not any(upload.done() for upload in uploads)
+
+        for connection, _ in waiting:
+            connection.close()
+        hanging.close()
+        assert {upload.result().status_code for upload in uploads} == {503}
 
 
 def test_an_upload_is_stored_when_the_store_is_back(

@@ -26,7 +26,8 @@ async def receive(context: Context, req: Request, receiver: Receiver) -> None:
         try:
             await _read(context, req, receiver, body)
             await body.pass_on()
-            await context.run(receiver.end)
+            receiver.check()
+            await _keep(context, receiver)
         except UploadError:
             await context.write(receiver.abort)  # it is of no use
             raise
@@ -36,6 +37,18 @@ async def receive(context: Context, req: Request, receiver: Receiver) -> None:
     finally:
         if context.memory.given_back():
             await context.write(trim)
+
+
+async def _keep(context: Context, receiver: Receiver) -> None:
+    """Do what `Receiver.keep()` does: a bucket that hangs occupies no thread that answers other
+    requests."""
+    try:
+        if receiver.is_stored:
+            await context.run(receiver.note)
+        await context.write(receiver.store)
+        await context.run(receiver.note)
+    finally:
+        await context.write(receiver.tidy)
 
 
 async def _read(context: Context, req: Request, receiver: Receiver, body: "_Body") -> None:
@@ -76,13 +89,16 @@ class _Body:
         if piece:
             is_time = await self._context.write(self._receiver.write, piece)
             if is_time:
-                await self._context.run(self._receiver.keep)
+                await _keep(self._context, self._receiver)
 
     async def break_off(self) -> None:
         """Keep what has come."""
         try:
             if self._gathered:
                 await self._context.write(self._receiver.write, bytes(self._gathered))
-            await self._context.run(self._receiver.break_off)
+            if self._receiver.may_keep:
+                await _keep(self._context, self._receiver)
         except (OffsetMoved, PartsLost):
             pass  # the client goes on in another request, or has to begin again
+        finally:
+            await self._context.write(self._receiver.abort)

@@ -85,7 +85,7 @@ class Uploads:
             except BaseException:
                 # The client has no address of it, and it would count for the quota.
                 with suppress(Exception):  # what was refused is told all the same: then it expires
-                    await self.context.run(rows.terminate, upload)
+                    await terminate(self.context, upload)
                 raise
         resp.status, resp.location = falcon.HTTP_201, f"/api/uploads/{upload.id}"
         resp.set_headers(protocol.of_progress(upload))
@@ -134,7 +134,7 @@ class OneUpload:
     async def on_delete(self, req: Request, resp: Response, upload_id: str) -> None:
         spoken(req, resp)
         upload, _ = await self._upload(req, upload_id)
-        await self.context.run(rows.terminate, upload)
+        await terminate(self.context, upload)
         resp.status = falcon.HTTP_204
 
     async def on_post(self, req: Request, resp: Response, upload_id: str) -> None:
@@ -225,8 +225,16 @@ async def take_body(
             resp.set_header(GIF, await make_gif(context, req, receiver, user))
     except (UploadError, Invalid, NotFound) as error:
         # However often it is sent, it will be refused. A used-up quota is another matter.
-        await context.run(rows.fail, upload, error)
+        await context.run(rows.note_failure, upload, error)
+        await context.write(rows.delete_parts, upload, upload.parts)
         raise
+
+
+async def terminate(context: Context, upload: ResumableUpload) -> None:
+    """Do what `rows.terminate()` does: a bucket that hangs occupies no thread that answers other
+    requests."""
+    parts = await context.run(rows.forget, upload)
+    await context.write(rows.delete_parts, upload, parts)
 
 
 async def make_gif(context: Context, req: Request, receiver: Receiver, user: User | None) -> str:

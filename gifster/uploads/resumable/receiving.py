@@ -25,7 +25,8 @@ PROLONG_S = 60.0
 
 
 class Receiver:
-    """The bytes of one request. All methods block. `keep()` and `end()` use the database.
+    """The bytes of one request. All methods block: `note()` for the database, the others for the
+    storage, `keep()` and `end()` for both.
 
     Parameters:
       rules: the uploader class that is to take the upload.
@@ -53,6 +54,10 @@ class Receiver:
         self._head: bytes | None = b"" if offset == 0 else None
         self._writer: Writer | None = None
         self._key, self._gathered, self._since = "", 0, time.monotonic()
+        #: A part that `store()` has made, how many new bytes it has, and which parts it replaces.
+        self._stored: tuple[Part, int, list[Part]] | None = None
+        #: Parts that no row names, for `tidy()`.
+        self._unneeded: list[Part] = []
         #: The last byte of the upload. It stays out of the parts, so that the offset becomes the
         #: length only with the application's own commit.
         self._last = b""
@@ -61,6 +66,16 @@ class Receiver:
     def is_complete(self) -> bool:
         """Whether the last byte has come."""
         return bool(self._last)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether `store()` has made a part that waits for `note()`."""
+        return self._stored is not None
+
+    @property
+    def may_keep(self) -> bool:
+        """Whether what has come can be kept: what has a checksum, at the end of the request."""
+        return self._checksum is None or self._is_checked
 
     def write(self, piece: bytes) -> bool:
         """Take a piece.
@@ -72,7 +87,8 @@ class Receiver:
           ProtocolError: 413, the body is longer than the rest of the upload.
           TypeNotAllowed: the first bytes show a type that the uploader does not take.
         """
-        came = self.upload.received + self._gathered + len(self._last) + len(piece)
+        ahead = self._gathered + (self._stored[1] if self._stored is not None else 0)
+        came = self.upload.received + ahead + len(self._last) + len(piece)
         if came > self.upload.length:
             detail = f"The body exceeds the upload's length of {self.upload.length:,} bytes."
             raise ProtocolError(413, "upload_length_exceeded", detail)
@@ -111,18 +127,31 @@ class Receiver:
         given up: the client sends it again. What has a checksum waits for the end of the request;
         until then the upload does not expire.
 
+        A server whose threads for the database are few takes the steps itself: `note()` if
+        `is_stored`, `store()`, `note()`, and `tidy()` in any case.
+
         Raises:
           OffsetMoved: another request has moved it, so these bytes are not needed.
           PartsLost: the parts that came before are gone.
         """
-        if self._checksum is not None and not self._is_checked:
-            rows.prolong(self.upload)
-            self._since = time.monotonic()
+        try:
+            if self.is_stored:
+                self.note()
+            self.store()
+            self.note()
+        finally:
+            self.tidy()
+
+    def store(self) -> None:
+        """Make what has come durable, as a part that no row names yet.
+
+        Raises:
+          PartsLost: as `keep()`.
+        """
+        if not self.may_keep or self._writer is None:
             return
-        if self._writer is None:
-            return
-        upload, absorbed = self.upload, _absorbed(self.upload.parts, self._gathered)
-        part, came = Part(self._key, self._gathered), self._gathered
+        came, absorbed = self._gathered, _absorbed(self.upload.parts, self._gathered)
+        part = Part(self._key, came)
         try:
             if absorbed:
                 part = self._merged(absorbed)
@@ -132,14 +161,34 @@ class Receiver:
             self.abort()
             raise
         self._writer, self._gathered, self._since = None, 0, time.monotonic()
+        self._stored = part, came, absorbed
+
+    def note(self) -> None:
+        """Move the upload's offset behind the part that `store()` has made.
+
+        Raises:
+          OffsetMoved: as `keep()`.
+        """
+        if not self.may_keep:
+            rows.prolong(self.upload)
+            self._since = time.monotonic()
+        if self._stored is None:
+            return
+        (part, came, absorbed), self._stored = self._stored, None
+        upload = self.upload
         stay = upload.parts[: len(upload.parts) - len(absorbed)]
         try:
             rows.advance(upload, upload.received + came, [*stay, part])
         except OffsetMoved:
-            rows.delete_parts(upload, [part])
+            self._unneeded.append(part)
             raise
         # After any other error nobody knows whether the row names the part. The sweep finds out.
-        rows.delete_parts(upload, absorbed)
+        self._unneeded += absorbed
+
+    def tidy(self) -> None:
+        """Delete the parts that are not needed any more."""
+        parts, self._unneeded = self._unneeded, []
+        rows.delete_parts(self.upload, parts)
 
     def _merged(self, absorbed: list[Part]) -> Part:
         """One part of those before, and of what has come."""
@@ -170,23 +219,37 @@ class Receiver:
           TypeNotAllowed: as `write()`, which leaves a body with a checksum to this.
           OffsetMoved, PartsLost: as `keep()`.
         """
+        self.check()
+        self.keep()
+
+    def check(self) -> None:
+        """Check what has come, now that the request is complete, before it is kept.
+
+        Raises:
+          ProtocolError, TypeNotAllowed: as `end()`.
+        """
         if self._checksum is not None:
             self._checksum.check(self._hash)
             self._is_checked = True
             if self._head is not None and len(self._head) >= HEAD_BYTES:
                 self._rules.check_type(self._head, self._filename)
-        self.keep()
 
     def abort(self) -> None:
-        """Leave no half-written part behind. It does nothing after `end()`."""
+        """Leave no part behind that no row names. It does nothing after `end()`."""
         part, self._writer, self._gathered = self._writer, None, 0
-        if part is not None:
-            part.abort()
+        if self._stored is not None:
+            self._unneeded.append(self._stored[0])
+            self._stored = None
+        try:
+            if part is not None:
+                part.abort()
+        finally:
+            self.tidy()
 
     def break_off(self) -> None:
         """Keep what has come of a request that breaks off, as far as that can be trusted."""
         try:
-            if self._checksum is None:
+            if self.may_keep:
                 self.keep()
         finally:
             self.abort()

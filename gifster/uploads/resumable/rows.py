@@ -151,9 +151,14 @@ def fail(upload: ResumableUpload, error: "Coded") -> None:
     Raises:
       OffsetMoved: somebody else has moved or ended it; nothing is written.
     """
+    note_failure(upload, error)
+    delete_parts(upload, upload.parts)
+
+
+def note_failure(upload: ResumableUpload, error: "Coded") -> None:
+    """Do what `fail()` does in the database. The parts are left to the caller."""
     outcome = {"code": error.code, "message": str(error)}
     _swap(upload, parts=[], stage=Stage.FAILED, outcome=outcome)
-    delete_parts(upload, upload.parts)
 
 
 def _swap(upload: ResumableUpload, **values: Any) -> None:
@@ -168,11 +173,16 @@ def _swap(upload: ResumableUpload, **values: Any) -> None:
 
 def terminate(upload: ResumableUpload) -> None:
     """Forget an upload, and delete its parts. What the application made of it stays."""
+    delete_parts(upload, forget(upload))
+
+
+def forget(upload: ResumableUpload) -> list[Part]:
+    """Do what `terminate()` does in the database. Returns the parts, which are left to the
+    caller."""
     with transaction(database()):
-        present = ResumableUpload.get_or_none(_Row.id == upload.id)
+        present: ResumableUpload | None = ResumableUpload.get_or_none(_Row.id == upload.id)
         _Row.delete().where(_Row.id == upload.id).execute()
-    if present is not None:
-        delete_parts(present, present.parts)
+    return [] if present is None else list(present.parts)
 
 
 def forget_of(owner: str) -> None:
