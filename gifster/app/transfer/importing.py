@@ -34,6 +34,8 @@ THREADS = 8
 #: How often the database is asked for one GIF whose tags or words others have locked.
 TRIES = 5
 PIECE_BYTES = 256 * 1024
+#: PostgreSQL's name for the lock of the import that writes.
+IMPORTS = 713707
 #: What reading a damaged zip, or a disk, raises.
 _UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -86,7 +88,8 @@ def add_all(
     """Add pictures to the library, as if each had been uploaded: a worker makes their versions.
 
     A file that the library has already is not added again, so an import that was interrupted can
-    be started again: it goes on where it ended. Quotas do not count.
+    be started again: it goes on where it ended. Several at once add each file once, too. Quotas do
+    not count.
 
     Parameters:
       found: the pictures; see `sources`.
@@ -139,7 +142,7 @@ def _add_together(pictures: list[_Picture], user: User | None, tags: list[str]) 
     try:
         with transaction(db):
             shared_commits.wait_no_longer(shared_commits.LOCK_WAIT_MS)
-            for each in pictures:
+            for each in _still_new(pictures, user):
                 _add_or_refuse(each, user, tags)
     except peewee.PeeweeException as error:
         if fault_of(error) is not Fault.BUSY:
@@ -149,12 +152,21 @@ def _add_together(pictures: list[_Picture], user: User | None, tags: list[str]) 
                 _add_alone(each, user, tags)
 
 
+def _still_new(pictures: list[_Picture], user: User | None) -> list[_Picture]:
+    """The pictures that no other import has added since they were looked for. Until the end of the
+    transaction none can: SQLite has one writer at a time, PostgreSQL a lock for it."""
+    if shared_commits.is_postgresql():
+        db.execute_sql(f"SELECT pg_advisory_xact_lock({IMPORTS})")
+    return _new_ones(pictures, user)
+
+
 def _add_alone(picture: _Picture, user: User | None, tags: list[str]) -> None:
     for left in reversed(range(TRIES)):
         picture.outcome = None
         try:
             with transaction(db):
-                _add_or_refuse(picture, user, tags)
+                for each in _still_new([picture], user):
+                    _add_or_refuse(each, user, tags)
             break
         except peewee.PeeweeException as error:
             if not left or fault_of(error) is not Fault.BUSY:

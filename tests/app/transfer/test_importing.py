@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ import pytest
 
 from gifster.app.database import db
 from gifster.app.models import Gif, Tag
+from gifster.app.settings import Settings
 from gifster.app.transfer import importing
-from gifster.app.transfer.importing import What, add_all
+from gifster.app.transfer.importing import Outcome, What, add_all
 from gifster.app.transfer.sources import find
 from gifster.jobs.testing import enqueued
 from gifster.uploads import LocalStorage
@@ -57,6 +58,38 @@ def test_a_second_import_adds_nothing_and_one_that_was_interrupted_goes_on(folde
     # I expect each once, and nothing in the cache that no row waits for
     assert Gif.select().count() == 3
     assert not sweep(repair=False, min_age_s=0).abandoned
+
+
+def test_two_imports_at_once_add_each_file_once(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    # Given an import that another one of the same folder overtakes, just before it writes
+    add_together = importing._add_together
+    others: list[Outcome] = []
+
+    def overtaken(*arguments: Any) -> None:
+        monkeypatch.setattr(importing, "_add_together", add_together)
+        others.extend(imported(folder))
+        add_together(*arguments)
+
+    monkeypatch.setattr(importing, "_add_together", overtaken)
+    ours = imported(folder)
+
+    assert (counts(others), counts(ours)) == ({"added": 3}, {"known": 3})
+    assert Gif.select().count() == 3
+    assert not sweep(repair=False, min_age_s=0).abandoned
+
+
+def test_two_imports_that_write_at_once_add_each_file_once(folder: Path, booted: Settings):
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(in_connection, imported, folder) for _ in range(2)]
+        outcomes = [outcome for each in both for outcome in each.result()]
+
+    assert counts(outcomes) == {"added": 3, "known": 3}
+    assert Gif.select().count() == 3
+
+
+def in_connection(work: Callable[..., Any], *arguments: Any) -> Any:
+    with db.connection_context():
+        return work(*arguments)
 
 
 def test_an_interrupted_batch_leaves_nothing(folder: Path):
