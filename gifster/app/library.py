@@ -36,8 +36,9 @@ from gifster.uploads import CachedFile
 from gifster.uploads.columns.rows import locked_row
 from gifster.uploads.resumable.table import ResumableUpload, Stage
 
-#: PostgreSQL's name for the lock of the quota that people without an account share.
-NOBODYS_QUOTA = 713706
+#: PostgreSQL's number for the lock of the quota that people without an account share. Others have
+#: the locks of `database`, of `transfer.importing` and of `jobs.transactions`.
+NOBODYS_QUOTA = 713708
 #: How often tags are looked up that the hourly job deletes at the same moment.
 TAGS_TRIED = 3
 

@@ -18,12 +18,14 @@ from gifster.app.database import db
 from gifster.app.models import Gif, ImageUploader, KeptUpload, User, now
 from gifster.app.settings import Settings
 from gifster.jobs import transaction
+from gifster.jobs.transactions import schema_transaction
 from gifster.uploads import CachedFile
 from gifster.uploads.columns.rows import locked_row
 from gifster.uploads.files.cache_ids import cache_id, retrieve
 from gifster.uploads.resumable import rows, table
 from tests import images
 from tests.app.gifs import SMALL, added, cached
+from tests.combinations import on_postgresql
 from tests.machine import eventually
 from tests.stack import Stack
 
@@ -141,6 +143,31 @@ def test_simultaneously_refused_forms_cannot_share_the_last_place(booted: Settin
 
     with ThreadPoolExecutor(12) as threads:
         assert sum(threads.map(keep, files)) == 3
+
+
+@on_postgresql
+def test_an_upload_without_an_account_does_not_wait_for_changes_of_the_jobs_tables(
+    booted: Settings,
+):
+    # Given a process that changes these tables
+    changing, done = threading.Event(), threading.Event()
+
+    def change() -> None:
+        with db.connection_context(), schema_transaction(db.obj):
+            changing.set()
+            done.wait(10)
+
+    other = threading.Thread(target=change)
+    other.start()
+    assert changing.wait(10)
+
+    try:
+        with transaction(db):
+            db.execute_sql("SET LOCAL lock_timeout = '1s'")
+            library.lock_quota(None, library.Quota(gifs=1, bytes=1))
+    finally:
+        done.set()
+        other.join()
 
 
 def test_a_kept_file_that_is_refused_again_still_counts(booted: Settings):
