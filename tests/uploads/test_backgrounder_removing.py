@@ -1,12 +1,15 @@
 """Records that are deleted, and files that are removed, whose uploads wait, are processed or are
 stored."""
 
+import time
+
 import pytest
 
+from gifster.jobs import Job
 from gifster.uploads import actors
 from gifster.uploads.backgrounding.promotion import Promotion
 from tests.uploads.framework import Application, Person, fresh
-from tests.uploads.records import ONE, atomic
+from tests.uploads.records import ONE, TWO, atomic
 
 
 def test_a_record_deleted_while_its_upload_waits_leaves_nothing(application: Application):
@@ -60,6 +63,33 @@ def test_a_store_that_is_away_for_days_keeps_no_file_of_a_deleted_record(applica
     assert sum(pauses_ms) > 3 * 86_400_000
     application.configure(max_retries=1)
     assert actors.remove_files.options["max_retries"] == len(pauses_ms)
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "removed"])
+def test_an_upload_whose_job_is_dead_leaves_nothing_once_its_record_wants_it_no_more(
+    application: Application, how: str
+):
+    # Given an upload whose store was away for too long
+    person = Person.create(name="Ann", avatar=ONE)
+    [job] = application.jobs()
+    Promotion(*job.arguments).fail(OSError("away"), give_up=False)
+    Job.update(failed_at=time.time()).execute()
+    [failed] = application.cached
+
+    person = fresh(person)
+    assert (person.avatar_state, person.avatar_tmp.key) == ("failed", failed)
+    if how == "deleted":
+        person.delete_instance()
+    elif how == "replaced":
+        person.avatar = TWO
+        person.save()
+    else:
+        person.remove_avatar = True
+        person.save()
+    application.work()
+
+    assert application.cached == []
+    assert len(application.stored) == (2 if how == "replaced" else 0)
 
 
 def test_a_deletion_that_is_rolled_back_removes_nothing(application: Application):

@@ -1,12 +1,14 @@
 """`mount_uploaders`: several files in one column, each with a job of its own."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gifster.jobs import Job
 from gifster.uploads import (
     Backgrounder,
     CacheListField,
@@ -80,6 +82,21 @@ def is_clean(app: Application, record: Any) -> bool:
     """Whether the storages have exactly the record's files."""
     named = [key for photo in fresh(record).photos for _, key in photo.stored.files]
     return app.cached == [] and sorted(app.stored) == sorted(named)
+
+
+def test_a_file_whose_job_is_dead_goes_with_its_place_in_the_list(application: Application):
+    application.create_tables(Trip)
+    trip = Trip.create(photos=[A])
+    [job] = application.jobs()
+    Promotion(*job.arguments).fail(OSError("away"), give_up=False)
+    Job.update(failed_at=time.time()).execute()
+
+    trip = fresh(trip)
+    trip.remove_photos = True
+    trip.save()
+    application.work()
+
+    assert application.cached == []
 
 
 def test_each_file_has_its_job_and_its_place(app: Application):

@@ -192,12 +192,13 @@ class Attacher(Generic[U]):
         """
         stored = (before or {}).get(self.mount.name)
         if arriving and arriving[0].deferred:
-            # The present file stays until the new one is stored. An older cached file is removed by
-            # its own job, which will find the upload superseded.
+            # The present file stays until the new one is stored.
+            self._drop_pending(before or {})
             tmp = arriving[0].cached
             self.put(stored=stored, tmp=tmp, processing=True, state="queued", error=None)
         else:
             self.detach([] if stored is None else [stored])
+            self._drop_pending(before or {})
             self.put(stored=None, tmp=None, processing=False, state=None, error=None)
 
     def add(self, stored: StoredFile, *, later: bool) -> None:
@@ -238,6 +239,28 @@ class Attacher(Generic[U]):
         for stored in files:
             self.uploader_of(stored).before_remove(stored)
             self.discard(stored, stored.files)
+
+    def drop(self, uploads: Iterable[CachedFile], state: str | None) -> None:
+        """Have the cached files of uploads deleted: in the transaction in which the row stops
+        waiting for them. The job of each does that, when it finds its upload superseded. If it is
+        dead, another one is enqueued.
+
+        Parameters:
+          state: the row's; `failed` if the job is dead.
+        """
+        background = self.mount.background
+        if background is None or not background.stores or state != "failed":
+            return
+        for cached in uploads:
+            group = self.uploader_of(cached).fair_by()
+            background.enqueue(self.record, self.mount.name, cached, group)
+
+    def _drop_pending(self, row: Values) -> None:
+        """`drop()` the upload that a row waits for, given its columns."""
+        tmp = self.mount.companion("tmp")
+        pending = None if tmp is None else row.get(tmp.name)
+        if pending is not None:
+            self.drop([pending], row.get(f"{self.mount.name}_state"))
 
     def discard(self, stored: StoredFile, files: Files) -> None:
         """Have some of a stored file's files deleted: in the transaction in which the row stops

@@ -65,7 +65,9 @@ def _is_deleted(record: Record) -> Iterator[None]:
 
 def _detach_all(row: Record) -> None:
     for mount in mounts_of(row):
-        attacher_of(row, mount).detach(mount.stored_files(row), deleting=True)
+        attacher = attacher_of(row, mount)
+        attacher.detach(mount.stored_files(row), deleting=True)
+        attacher.drop(mount.pending(row), getattr(row, f"{mount.name}_state", None))
 
 
 def delete_query(model: Any, query: Callable[[], Any]) -> Any:

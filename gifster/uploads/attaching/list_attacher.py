@@ -113,6 +113,8 @@ class ListAttacher(Attacher[U]):
             return replace(item, position=order.get(item.key, order.get(source, len(order))))
 
         self.detach([item for item in stored if not keeps(item)])
+        state_before = (before or {}).get(f"{self.mount.name}_state")
+        self.drop([item for item in pending if not keeps(item)], state_before)
         waiting = [placed(item) for item in pending if keeps(item)]
         for incoming in arriving:
             incoming.cached = replace(incoming.cached, position=order[incoming.assigned.key])
