@@ -5,6 +5,7 @@ Plain functions that need a database connection around them. Their errors have a
 programs and a sentence for people.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -321,7 +322,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "queue": job.queue,
         "group": job.group,
         "throttled": state is State.WAITING and job.held,
-        "arguments": job.arguments,
+        "arguments": _as_json(job.arguments),
         "created_at": moment(job.created_at),
         "due_at": moment(job.due_at),
         "started_at": moment(job.started_at) if state is State.RUNNING else None,
@@ -333,6 +334,20 @@ def job_json(job: Job) -> dict[str, Any]:
         "error": job.error,
         "traceback": job.traceback,
     }
+
+
+def _as_json(value: Any) -> Any:
+    """An argument as every encoder of JSON takes it, and every client reads it: NaN, the infinities
+    and half of a surrogate pair (as the name of a file in another encoding has) are written out."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, list):
+        return [_as_json(each) for each in value]
+    if isinstance(value, dict):
+        return {_as_json(key): _as_json(each) for key, each in value.items()}
+    return value
 
 
 def queue_json(queue: Queue) -> dict[str, Any]:

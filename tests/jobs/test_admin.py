@@ -1,5 +1,7 @@
 """What the page and other ways in ask of the jobs, on both databases."""
 
+import json
+import math
 import time
 
 import dramatiq
@@ -44,6 +46,18 @@ def test_a_row_whose_moment_is_after_the_year_9999_hides_no_other(outbox: Outbox
 
     assert [admin.job_json(job)["arguments"] for job in found] == [["ann"], ["bob"]]
     assert admin.job_json(found[1])["due_at"] == "9999-12-31T23:59:59.000Z"
+
+
+def test_arguments_that_json_does_not_know_are_written_out(outbox: Outbox):
+    odd = [math.nan, -math.inf, {"b\udcfc.gif": ["b\udcfc.gif", "Zoë", 1.5, None, True]}]
+    job = jobs.enqueue("greet", *odd)
+
+    shown = admin.job_json(admin.get_job(job.id))
+
+    assert shown["arguments"] == [
+        "nan", "-inf", {"b\\udcfc.gif": ["b\\udcfc.gif", "Zoë", 1.5, None, True]}
+    ]  # fmt: skip
+    json.dumps(shown, ensure_ascii=False, allow_nan=False).encode()
 
 
 def test_the_queues_that_have_weights_come_first(outbox: Outbox):

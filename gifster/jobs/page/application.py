@@ -153,7 +153,9 @@ class Application:
 
     def _page(self, status: int, template: str, values: Mapping[str, Any]) -> Response:
         text = self._templates.get_template(template).render(self._layout | dict(values))
-        return Response(status, text.encode(), {"Content-Type": "text/html; charset=utf-8"})
+        # An argument may have half of a surrogate pair, as the name of a file in another encoding.
+        content = text.encode("utf-8", "backslashreplace")
+        return Response(status, content, {"Content-Type": "text/html; charset=utf-8"})
 
 
 class Asset:

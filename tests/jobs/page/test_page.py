@@ -55,6 +55,15 @@ def test_a_job_that_is_damaged_is_shown_too(client: httpx.Client):
         assert (shown.status_code, job_id in shown.text) == (200, True)
 
 
+def test_an_argument_that_no_encoding_knows_is_shown(client: httpx.Client):
+    add("greet", "b\udcfc.gif")  # as `os.fsdecode()` returns the name of a file
+
+    for path in ("", "?state=waiting"):
+        shown = client.get(PAGE + path)
+        assert shown.status_code == 200
+        assert "b\\udcfc.gif" in shown.text
+
+
 def test_a_button_retries_and_deletes_a_job(client: httpx.Client):
     retried, deleted = add(dead="x"), add(dead="x")
 
