@@ -273,4 +273,7 @@ class ProcessGroup:
 
 
 def _describe(status: int) -> str:
-    return f"exit status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
+    if status >= 0:
+        return f"exit status {status}"
+    names = {number.value: number.name for number in signal.Signals}  # most of real time have none
+    return f"signal {names.get(-status, -status)}"

@@ -117,6 +117,14 @@ def test_a_child_that_does_not_stop_is_killed_and_started_again(
     assert child._process is third
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="there are no real-time signals")
+def test_a_child_that_any_signal_ends_is_started_again(child: Child):
+    # Given a child that was ended by a signal of which Python knows no name
+    os.kill(first := child._process.pid, signal.SIGRTMIN + 3)
+
+    eventually(lambda: runs_again(child, first))
+
+
 def test_a_group_whose_number_may_be_a_strangers_is_not_killed(
     child: Child, monkeypatch: pytest.MonkeyPatch
 ):
