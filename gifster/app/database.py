@@ -4,10 +4,12 @@
 pooled; work within `with db.connection_context():`, and write within `gifster.jobs.transaction`.
 """
 
+import sqlite3
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import peewee
 from playhouse.pool import PooledSqliteDatabase
@@ -74,6 +76,28 @@ def opened(url: str, *, durable: bool = True) -> peewee.Database:
     return (_postgresql if url.startswith("postgres") else _sqlite)(url, durable)
 
 
+class _SqliteConnection(sqlite3.Connection):
+    """A connection that can end what nobody has read to its end.
+
+    SQLite keeps the snapshot of a query until its last row is read, or its cursor is gone. An error
+    amid the rows, such as of text that is no UTF-8, keeps the cursor for as long as somebody has
+    the error. All that the connection reads then is as old, and all that it writes is refused.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
+
+    def cursor(self, *arguments: Any) -> sqlite3.Cursor:  # type: ignore[override]  # overloads
+        made: sqlite3.Cursor = super().cursor(*arguments)
+        self._cursors.add(made)
+        return made
+
+    def end_queries(self) -> None:
+        for cursor in list(self._cursors):
+            cursor.close()
+
+
 class _SqlitePool(PooledSqliteDatabase):  # type: ignore[misc]  # Peewee has no types
     #: Whether a file with tables was there when this process opened it.
     _was_there = False
@@ -89,6 +113,11 @@ class _SqlitePool(PooledSqliteDatabase):  # type: ignore[misc]  # Peewee has no 
         connection = super()._connect()
         self._was_there = self._was_there or is_there
         return connection
+
+    def _close(self, conn: _SqliteConnection, close_conn: bool = False) -> None:
+        with suppress(sqlite3.Error):  # it may be closed already
+            conn.end_queries()
+        super()._close(conn, close_conn)
 
 
 def _refuse_changes_of_another(path: Path) -> None:
@@ -130,6 +159,7 @@ def _sqlite(url: str, durable: bool) -> peewee.Database:
         timeout=BUSY_TIMEOUT_S,
         # The pool hands a connection to one thread at a time, but not always to the same one.
         check_same_thread=False,
+        factory=_SqliteConnection,
         pragmas={
             "journal_mode": "wal",
             "synchronous": "full" if durable else "normal",

@@ -1,10 +1,14 @@
 """One row that cannot be read, as its JSON is damaged or a later release wrote it: whoever works on
 many rows goes on with the others, and names it."""
 
+import gc
 import io
 import json
+import sqlite3
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +38,9 @@ from gifster.app.settings import Settings
 from gifster.app.transfer import exporting
 from gifster.app.transfer.importing import What, add_all
 from gifster.app.transfer.sources import find
+from gifster.jobs import transaction
 from gifster.uploads import actors, recreate_all
+from gifster.uploads.columns.rows import loaded
 from gifster.uploads.testing import run_jobs, without_processing
 from tests import images
 from tests.app.gifs import added, cached
@@ -262,3 +268,47 @@ def test_an_import_of_the_same_file_finds_it(damaged: tuple[Gif, list[Gif]], tmp
 
     assert found[0] == (What.KNOWN, bad.id)
     assert found[1][0] == What.ADDED
+
+
+@on_sqlite
+def test_an_error_amid_rows_leaves_the_connection_no_old_snapshot(
+    booted: Settings, damaged: tuple[Gif, list[Gif]]
+):
+    bad, _ = damaged
+
+    def request() -> str:
+        with db.connection_context():
+            gifs = {gif.id: gif.title for gif in Gif.select().order_by(Gif.id)}
+            Gif.update(rating="r").execute()
+        return gifs[bad.id]
+
+    with ThreadPoolExecutor(1) as thread:
+        # Given a request that meets a damaged row, and somebody who keeps the error
+        error = thread.submit(request).exception()
+        assert isinstance(error, ValueError)
+
+        # When another process mends the row
+        assert booted.database.file is not None
+        with closing(sqlite3.connect(booted.database.file)) as other, other:
+            other.execute("UPDATE gif SET title = 'new', image = NULL WHERE id = ?", (bad.id,))
+
+        # I expect the next request on that connection to see it, and to be able to write
+        assert thread.submit(request).result() == "new"
+    assert error.__traceback__
+
+
+@on_sqlite
+def test_a_job_that_left_a_row_alone_can_write(booted: Settings, damaged: tuple[Gif, list[Gif]]):
+    assert booted.database.file is not None
+    query = Gif.select()
+    gc.disable()  # it would end the query sooner or later
+    try:
+        found = loaded(query)
+        with closing(sqlite3.connect(booted.database.file)) as other, other:
+            other.execute("UPDATE gif SET title = 'new'")
+        with transaction(db):
+            Gif.update(rating="r").execute()
+    finally:
+        gc.enable()
+    assert len(found) == 3
+    assert {title for (title,) in Gif.select(Gif.title).tuples()} == {"new"}

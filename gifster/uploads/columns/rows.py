@@ -70,7 +70,8 @@ def loaded(query: Any) -> list[tuple[Any, Any]]:
     be read, as its JSON is damaged or a later release wrote it, there is the error: it keeps nobody
     from the other rows."""
     try:
-        return [(record._pk, record) for record in list(query)]
+        # A query keeps its cursor, and SQLite the snapshot of one that was not read to its end.
+        return [(record._pk, record) for record in list(query.clone())]
     except Exception as error:
         if not is_of_one_row(error):
             raise
@@ -83,7 +84,7 @@ def loaded(query: Any) -> list[tuple[Any, Any]]:
         except Exception as error:
             if not is_of_one_row(error):
                 raise
-            found.append((pk, error))
+            found.append((pk, error.with_traceback(None)))  # whose frames have the cursor
         else:
             found += [] if record is None else [(pk, record)]
     return found
