@@ -8,7 +8,7 @@ from typing import BinaryIO
 import PIL.Image
 from PIL import ImageChops
 
-from gifster.imaging import pillow
+from gifster.imaging import bmp_palette, pillow
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.probe import DECODER_ERRORS, ImageInfo
 
@@ -27,7 +27,7 @@ def decoded(source: Path, info: ImageInfo) -> PIL.Image.Image:
       Unreadable: it cannot be decoded.
     """
     try:
-        made = _with_masks(source)
+        made = _with_masks(source) or bmp_palette.decoded(source)
     except DECODER_ERRORS as error:
         raise Unreadable("The image is damaged: it cannot be decoded.") from error
     if made is None:

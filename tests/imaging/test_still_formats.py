@@ -75,11 +75,12 @@ def bmp(
     compression: int = 0,
     masks: bytes = b"",
     header: int = 40,
+    colors: int = 0,
 ) -> bytes:
     """A BMP written by hand. The rows come from below unless the height is negative."""
     start = 14 + header + len(palette)
-    head = struct.pack("<L2l2H6L", header, *size, 1, bits, compression, len(rows), 0, 0, 0, 0)
-    body = (head + masks).ljust(header, b"\0") + palette + rows
+    head = struct.pack("<L2l2H6L", header, *size, 1, bits, compression, len(rows), 0, 0, colors, 0)
+    body = (head + masks)[:header].ljust(header, b"\0") + palette + rows
     return b"BM" + struct.pack("<3L", 14 + len(body), 0, start) + body
 
 
@@ -101,15 +102,43 @@ MASKS = struct.pack("<4L", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
         bmp(32, RED_AND_BLUE),
         bmp(8, b"\1\0\1\1\0\1", palette=RED_AND_BLUE, compression=1),
         bmp(4, b"\2\x01\0\1", palette=RED_AND_BLUE, compression=2),
+        bmp(2, b"\x10\0\0\0", palette=RED_AND_BLUE),
+        bmp(8, b"\0\1\0\0", palette=RED_AND_BLUE + bytes(4 * 298), colors=300),
+        bmp(8, b"\0\1\0\0", palette=RED_AND_BLUE + bytes(4 * 254), header=16),
+        bmp(24, b"\1\0\0\xff\1\xff\0\0\0\1", compression=4, header=64),
         bmp(32, b"\0\0\xff\xff\xff\0\0\xff", compression=3, header=108, masks=MASKS),
         bmp(32, b"\0\0\xff\xff\xff\0\0\xff", compression=3, header=124, masks=MASKS),
     ],
-    ids=["1", "4", "8", "16", "565", "24", "32", "RLE 8", "RLE 4", "V4", "V5"],
+    ids=["1", "4", "8", "16", "565", "24", "32", "RLE 8", "RLE 4", "2", "300 colours", "OS/2 short",
+         "RLE 24", "V4", "V5"],
 )  # fmt: skip
 def test_every_kind_of_bmp(tmp_path: Path, content: bytes):
     picture = made(tmp_path / "a", content).convert("RGBA")
 
     assert [picture.getpixel((x, 0)) for x in (0, 1)] == [RED, BLUE]
+
+
+@pytest.mark.parametrize(
+    ("runs", "size", "wanted"),
+    [
+        # Two pixels, a move by two to the right and one up, two listed pixels, the end
+        (b"\2\1\0\2\2\1\0\3\0\1\0\0\0\1", (7, 2), "....RBR/BB....."),
+        # A row that ends early, and one that is too long
+        (b"\1\1\0\0\x09\0\0\1", (3, 2), "RRR/B.."),
+        # Cut off in the second row
+        (b"\3\1\0\0\1", (3, 2), ".../BBB"),
+        (b"\3\1\0\0\1\0", (3, -2), "BBB/R.."),
+    ],
+    ids=["move", "short and long", "cut off", "from the top"],
+)
+def test_what_a_packed_bmp_leaves_out_is_black(tmp_path: Path, runs: bytes, size, wanted: str):
+    names = {RED: "R", BLUE: "B", (0, 0, 0, 255): "."}
+    content = bmp(8, runs, size, palette=RED_AND_BLUE, compression=1, colors=2)
+
+    picture = made(tmp_path / "a", content).convert("RGBA")
+
+    rows = [[picture.getpixel((x, y)) for x in range(picture.width)] for y in (0, 1)]
+    assert "/".join("".join(names[pixel] for pixel in row) for row in rows) == wanted
 
 
 def test_a_bmp_may_be_transparent_or_begin_at_its_top(tmp_path: Path):
