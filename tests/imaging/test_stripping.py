@@ -140,6 +140,58 @@ def test_the_orientation_of_a_tiff_is_a_tag_of_its_pixels(source: Path, target: 
         assert image.getexif()[0x0112] == 6
 
 
+@pytest.mark.parametrize("points_at", [0, 8, 60], ids=["header", "pixels", "directory"])
+def test_damaged_metadata_of_a_tiff_takes_nothing_of_its_picture(
+    source: Path, target: Path, points_at: int
+):
+    """EXIF whose values are said to be where the picture is."""
+    rows = bytes(range(40))
+    exif = b"\1\0" + struct.pack("<2H2L", 0x927C, 7, 100, points_at) + bytes(4)
+    source.write_bytes(_small_tiff(rows, exif))
+
+    assert strip(source, target)
+
+    with PIL.Image.open(target) as image:
+        assert image.tobytes() == rows
+    assert target.stat().st_size == source.stat().st_size
+
+
+@pytest.mark.parametrize("following", [b"", struct.pack("<L", 65_535)], ids=["none", "nowhere"])
+def test_only_the_first_directory_of_a_tiff_has_to_be_whole(
+    source: Path, target: Path, following: bytes
+):
+    rows = bytes(range(40))
+    source.write_bytes(_small_tiff(rows, b"", following))
+
+    strip(source, target)
+
+    with PIL.Image.open(target) as image:
+        assert image.tobytes() == rows
+
+
+def _small_tiff(rows: bytes, exif: bytes, following: bytes = bytes(4)) -> bytes:
+    """A TIFF of grey, 8 pixels wide: header, pixels, EXIF, and the directory at the end."""
+    exif_at, directory_at = 8 + len(rows), 8 + len(rows) + len(exif)
+    tags = [
+        (256, 3, 1, 8), (257, 3, 1, len(rows) // 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1),
+        (273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, len(rows) // 8), (279, 4, 1, len(rows)),
+        *([(34665, 4, 1, exif_at)] if exif else []),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<2H2L", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<L", directory_at) + rows + exif + directory + following
+
+
+def test_a_gif_ends_with_a_damaged_control_block(source: Path, target: Path):
+    """Browsers take it for the end. Behind it is no picture, and nothing that can be told apart."""
+    content = images.gif((30, 20), [100, 100])
+    source.write_bytes(content[:-1] + b"\x21\xf9\x05" + bytes(40) + b"\xff")
+
+    assert strip(source, target)
+
+    assert target.read_bytes() == content
+    assert probe(source).frames == 2
+
+
 def test_the_orientation_of_an_avif_is_a_property_of_the_picture(source: Path, target: Path):
     # Given an AVIF whose EXIF was made its rotation by the encoder
     source.write_bytes(carriers.avif(orientation=6))

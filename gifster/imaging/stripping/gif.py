@@ -9,7 +9,7 @@ from gifster.imaging.reader import Reader
 from gifster.imaging.stripping.pieces import Pieces
 
 _IMAGE, _EXTENSION, _TRAILER = b"\x2c", b"\x21", b"\x3b"
-_CONTROL, _APPLICATION = 0xF9, 0xFF
+_CONTROL, _CONTROL_BYTES, _APPLICATION = 0xF9, 4, 0xFF
 _APPLICATIONS = {b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"}
 
 
@@ -39,6 +39,8 @@ def walk(reader: Reader, pieces: Pieces) -> None:
         elif block == _EXTENSION:
             label = reader.read(1)[0]
             first = reader.read(reader.read(1)[0])
+            if label == _CONTROL and len(first) != _CONTROL_BYTES and frames:
+                break  # browsers take it for the end
             ends = reader.tell() + 1
             if first:
                 reader.skip_sub_blocks()

@@ -5,6 +5,7 @@ say becomes zeros: camera, place, author, dates, XMP, IPTC, and EXIF as a whole.
 """
 
 import struct
+from collections.abc import Iterator
 
 from gifster.imaging.errors import Truncated, Unreadable
 from gifster.imaging.reader import PART_STEPS, Reader
@@ -20,6 +21,9 @@ NEEDED = {
     531, 532, 34675,
 }  # fmt: skip
 _SUB_DIRECTORIES = 330
+#: Where the parts of the pixels are, and how many bytes each has: strips, tiles, one JPEG.
+_PARTS = ((273, 279), (324, 325), (513, 514))
+_PLACES = {tag for pair in _PARTS for tag in pair}
 #: Tags that point to directories of metadata: EXIF, place, interoperability.
 _DIRECTORIES_OF_METADATA = {34665, 34853, 40965}
 _ENTRY = 12
@@ -46,6 +50,8 @@ class _Walk:
         #: New bytes by their offset, and ranges that become zeros.
         self._new: dict[int, bytes] = {}
         self._zeros: list[tuple[int, int]] = []
+        #: Ranges that stay, whatever damaged metadata says: header, directories, needed values.
+        self._needed: list[tuple[int, int]] = [(0, 8)]
 
     def pieces(self) -> Pieces:
         while self._next:
@@ -54,7 +60,11 @@ class _Walk:
                 self._seen.add(at)
                 if len(self._seen) > _MAX_DIRECTORIES:
                     raise Unreadable("The TIFF is damaged: it has too many directories.")
-                self._read_directory(at)
+                try:
+                    self._read_directory(at)
+                except Truncated:  # browsers and decoders show the first page only
+                    if len(self._seen) == 1:
+                        raise
         return self._assembled()
 
     def _read_directory(self, at: int) -> None:
@@ -66,9 +76,10 @@ class _Walk:
             raise Unreadable("The TIFF is damaged: a directory has too many entries.")
         reader.step(PART_STEPS * (count + 1))
         entries = reader.read(_ENTRY * count)
-        following = reader.read(4)
+        following = reader.read(min(4, reader.size - reader.tell())).ljust(4, b"\0")
+        self._needed.append((at, at + 2 + len(entries) + 4))
         self._next.append(struct.unpack(f"{order}L", following)[0])
-        kept = []
+        kept, places = [], {}
         for start in range(0, len(entries), _ENTRY):
             entry = entries[start : start + _ENTRY]
             tag, kind, number, value = struct.unpack(f"{order}HHLL", entry)
@@ -79,12 +90,19 @@ class _Walk:
                 size = 0
             if tag in NEEDED:
                 kept.append(entry)
+                if size > 4:
+                    self._needed.append((value, value + size))
+                if tag in _PLACES:
+                    places[tag] = self._integers(entry)
                 if tag == _SUB_DIRECTORIES:
                     self._next += self._numbers(value, number) if size > 4 else [value]
             elif tag in _DIRECTORIES_OF_METADATA:
                 self._blank_directory(value)
             elif size > 4:
                 self._zeros.append((value, value + size))
+        for offsets, sizes in _PARTS:
+            parts = zip(places.get(offsets, ()), places.get(sizes, ()), strict=False)
+            self._needed += [(start, start + size) for start, size in parts]
         if len(kept) < count:
             whole = struct.pack(f"{order}H", len(kept)) + b"".join(kept) + following
             self._new[at] = whole.ljust(len(entries) + 6, b"\0")
@@ -114,10 +132,42 @@ class _Walk:
         count = min(count, _MAX_DIRECTORIES)
         return list(struct.unpack(f"{self._order}{count}L", self._reader.read(4 * count)))
 
+    def _integers(self, entry: bytes) -> list[int]:
+        """The values of an entry of whole numbers."""
+        _, kind, count, value = struct.unpack(f"{self._order}HHLL", entry)
+        code, size = {3: "H", 4: "L"}.get(kind, ""), _SIZES.get(kind, 1) * count
+        if not code:
+            return []
+        self._reader.step(count)
+        if size > 4:
+            self._reader.seek(value)
+        values = self._reader.read(size) if size > 4 else entry[8 : 8 + size]
+        return list(struct.unpack(f"{self._order}{count}{code}", values))
+
+    def _unneeded(self) -> Iterator[tuple[int, int]]:
+        """The ranges that become zeros, without what is needed."""
+        needed = sorted(self._needed)
+        number = done = 0
+        for start, end in sorted(self._zeros):
+            at = max(start, done)
+            while at < end and number < len(needed):
+                begins, ends = needed[number]
+                if begins >= end:
+                    break
+                if at < begins:
+                    yield at, begins
+                at = max(at, ends)
+                number += ends <= end
+                if ends > end:
+                    break
+            if at < end:
+                yield at, end
+            done = max(done, at, end)
+
     def _assembled(self) -> Pieces:
         pieces, at = Pieces(), 0
         changes = [(start, start + len(new), new) for start, new in self._new.items()]
-        changes += [(start, end, b"") for start, end in self._zeros]
+        changes += [(start, end, b"") for start, end in self._unneeded()]
         for start, end, new in sorted(changes):
             if end <= at:
                 continue
