@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from gifster.uploads.attaching.attacher import Attacher
-from gifster.uploads.attaching.saving import attacher_of
+from gifster.uploads.attaching.list_attacher import attacher_of
 from gifster.uploads.attaching.uploader_list import Headers
 from gifster.uploads.columns.column import UploadColumn, mounts_of
 from gifster.uploads.form_values import is_blank, is_true

@@ -14,7 +14,7 @@ import peewee
 from gifster.jobs import Job
 from gifster.uploads import undeclared
 from gifster.uploads.attaching.attacher import Attacher
-from gifster.uploads.attaching.saving import attacher_of
+from gifster.uploads.attaching.list_attacher import attacher_of
 from gifster.uploads.attaching.uploader_list import UploaderList
 from gifster.uploads.attributes import ProcessFlag, add_attribute, kinds_of
 from gifster.uploads.columns.column import UploadColumn, mounts_of

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import peewee
 
 from gifster.jobs import transaction
-from gifster.uploads.attaching.outcome import Saved
-from gifster.uploads.attaching.saving import attacher_of
+from gifster.uploads.attaching.list_attacher import attacher_of
+from gifster.uploads.attaching.saved import Saved
 from gifster.uploads.columns.column import mounts_of
 from gifster.uploads.columns.record import uploads_of
 from gifster.uploads.columns.rows import Record, locked_row, real_database, select

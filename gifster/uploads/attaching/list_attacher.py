@@ -12,6 +12,7 @@ from gifster.uploads.attaching.incoming import Incoming
 from gifster.uploads.attaching.uploader_list import UploaderList
 from gifster.uploads.columns.fields import UploadFailure
 from gifster.uploads.columns.record import uploads_of
+from gifster.uploads.columns.rows import Record
 from gifster.uploads.errors import ValueInvalid
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.stored import StoredFile
@@ -164,6 +165,11 @@ class ListAttacher(Attacher[U]):
             "error": failure,
         }
         return self.mount.values(**values)
+
+
+def attacher_of(record: Record, mount: Any) -> Attacher[Any]:
+    """A new attacher for a mounted column of a record."""
+    return (ListAttacher if mount.many else Attacher)(record, mount)
 
 
 def _key(uploader: Uploader) -> str:

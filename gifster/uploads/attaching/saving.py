@@ -14,18 +14,13 @@ import peewee
 
 from gifster.jobs import transaction
 from gifster.uploads.attaching.attacher import Attacher
-from gifster.uploads.attaching.changes import Change
-from gifster.uploads.attaching.list_attacher import ListAttacher
-from gifster.uploads.attaching.outcome import Saved, follow, settle
+from gifster.uploads.attaching.list_attacher import attacher_of
+from gifster.uploads.attaching.outcome import follow, settle
+from gifster.uploads.attaching.saved import Change, Saved
 from gifster.uploads.columns import bulk
 from gifster.uploads.columns.column import mounts_of
 from gifster.uploads.columns.record import uploads_of
 from gifster.uploads.columns.rows import Record, check_outbox, locked_row, real_database
-
-
-def attacher_of(record: Record, mount: Any) -> Attacher[Any]:
-    """A new attacher for a mounted column of a record."""
-    return (ListAttacher if mount.many else Attacher)(record, mount)
 
 
 def save(
@@ -146,15 +141,25 @@ def _write_changes(saved: Saved, creating: bool, save_row: Callable[[], Any]) ->
             with transaction(record._meta.database):
                 before = None if creating else _present_row(record).__data__
                 for change in changes:
-                    change.write(before)
+                    change.before = before
+                    change.attacher.write(before, change.incoming)
                 with bulk.saving():
                     result = save_row()
                 for change in changes:
-                    change.written()
+                    _take_in(change)
         except BaseException:
             _failed(saved)
             raise
     return result
+
+
+def _take_in(change: Change) -> None:
+    """Store the files or enqueue their jobs: in the transaction, when the row has an id."""
+    for incoming in change.incoming:
+        if not incoming.deferred:
+            change.attacher.add(incoming.store(), later=incoming.background is not None)
+            change.attacher.write_columns()
+        incoming.written()
 
 
 def _failed(saved: Saved) -> None:
