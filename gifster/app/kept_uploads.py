@@ -67,16 +67,18 @@ def forget_expired() -> int:
     late = KeptUpload.kept_at < moment_before(MOST_AGE)
     rows: Any = KeptUpload.select(KeptUpload.key, KeptUpload.storage).where(late).tuples()
     expired: dict[str, str] = dict(rows)
-    forgotten, named = 0, _named_by_gifs(expired)
+    forgotten, named, away = 0, _named_by_gifs(expired), set()
     for key, name in expired.items():
         if KeptUpload.delete().where(KeptUpload.key == key).execute():
             forgotten += 1
-            if key in named:
+            if key in named or name in away:
                 continue
             try:
                 storage(name).delete(key)
             except (OSError, StorageUnavailable) as error:  # the sweep will find it
                 logger.warning("left in the cache key=%s reason=%r", key, str(error))
+                if isinstance(error, StorageUnavailable):
+                    away.add(name)  # one that hangs takes minutes to say so, for each file
     return forgotten
 
 

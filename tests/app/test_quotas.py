@@ -19,8 +19,9 @@ from gifster.app.models import Gif, ImageUploader, KeptUpload, User, now
 from gifster.app.settings import Settings
 from gifster.jobs import transaction
 from gifster.jobs.transactions import schema_transaction
-from gifster.uploads import CachedFile
+from gifster.uploads import CachedFile, StorageUnavailable
 from gifster.uploads.columns.rows import locked_row
+from gifster.uploads.config import config
 from gifster.uploads.files.cache_ids import cache_id, retrieve
 from gifster.uploads.resumable import rows, table
 from tests import images
@@ -214,6 +215,24 @@ def test_the_end_of_kept_files_needs_no_memory_for_all_gifs_that_wait(booted: Se
 
     assert most < 1_000_000
     assert not old.exists()
+
+
+def test_a_cache_that_is_away_is_asked_once_for_all_kept_files(
+    booted: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str] = []
+
+    def away(key: str) -> None:
+        asked.append(key)
+        raise StorageUnavailable("the bucket does not answer")
+
+    for _ in range(3):
+        kept_uploads.keep(cached(), None, None)
+    KeptUpload.update(kept_at=now() - timedelta(hours=2)).execute()
+    monkeypatch.setattr(config.storages["cache"], "delete", away)
+
+    assert kept_uploads.forget_expired() == 3
+    assert len(asked) == 1
 
 
 def test_a_kept_file_that_belongs_to_a_gif_stays(booted: Settings):

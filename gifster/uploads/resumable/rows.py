@@ -196,13 +196,15 @@ def forget_expired() -> int:
     """Delete the uploads that have expired, with their parts. Returns how many."""
     # A clock that is set forward ends no upload that comes in: each piece prolongs it.
     forgotten, late = 0, _Row.expires_at < jobs.moment_before(GRACE_S)
+    away: set[str] = set()
     for upload in list(_Row.select().where(late)):
         same = (_Row.id == upload.id) & (_Row.expires_at == upload.expires_at)
         with transaction(database()):
             deleted = _Row.delete().where(same).execute()
         if deleted:  # it has made no progress meanwhile
             forgotten += 1
-            delete_parts(upload, upload.parts)
+            if upload.storage not in away and not delete_parts(upload, upload.parts):
+                away.add(upload.storage)
     return forgotten
 
 
@@ -211,10 +213,18 @@ def expiry(upload: ResumableUpload) -> str:
     return datetime.fromtimestamp(upload.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def delete_parts(upload: ResumableUpload, parts: Iterable[Part]) -> None:
-    """Delete parts that no row names any more. The sweep finds those that cannot be deleted."""
+def delete_parts(upload: ResumableUpload, parts: Iterable[Part]) -> bool:
+    """Delete parts that no row names any more. The sweep finds those that cannot be deleted.
+
+    Returns:
+      False if the storage is away. It is not asked for the other parts then: one that hangs takes
+      minutes to say so, for each file.
+    """
     for part in parts:
         try:
             delete_file(upload.storage, part.key)
         except (OSError, StorageUnavailable) as error:
             logger.warning("left in the cache key=%s reason=%r", part.key, str(error))
+            if isinstance(error, StorageUnavailable):
+                return False
+    return True

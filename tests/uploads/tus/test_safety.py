@@ -249,6 +249,28 @@ class TestTheEnd:
         assert one.offset(young) == 1000
         assert len(app.cached) == 1
 
+    def test_a_cache_that_is_away_is_asked_once_for_all_that_has_expired(
+        self, app: Application, one: Tus, monkeypatch: pytest.MonkeyPatch
+    ):
+        # Given three uploads that have expired, and a bucket that takes minutes to fail
+        for _ in range(3):
+            one.begun(len(GIF), GIF[:1000])
+        ResumableUpload.update(expires_at=time.time() - rows.GRACE_S - 1).execute()
+        asked = []
+
+        def away(key: str) -> None:
+            asked.append(key)
+            raise StorageUnavailable("the cache does not answer")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(app.cache, "delete", away)
+            assert rows.forget_expired() == 3
+        assert len(asked) == 1
+
+        # When it is back, I expect the sweep to delete what is left
+        sweep(repair=True, min_age_s=-60)
+        assert app.cached == []
+
     def test_progress_postpones_the_end(self, one: Tus, monkeypatch: pytest.MonkeyPatch):
         path = one.begun(len(GIF))
         assert ResumableUpload.get().expires_at - jobs.now() <= rows.FIRST_S
