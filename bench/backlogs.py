@@ -23,8 +23,9 @@ from bench.servers import databases
 from gifster import jobs
 from gifster.app import database
 from gifster.jobs import Job
+from gifster.jobs.group_limits import MAX_PER_GROUP
 from gifster.jobs.groups import _groups_with_room, release
-from gifster.jobs.outbox import MAX_PER_GROUP, NEVER
+from gifster.jobs.job import NEVER
 from gifster.jobs.outbox_rows import OutboxRows
 from gifster.jobs.relay import BATCH, _claim, relay
 from gifster.jobs.states import State, find

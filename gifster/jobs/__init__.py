@@ -31,8 +31,9 @@ from gifster.jobs.heartbeat import (
     workers,
 )
 from gifster.jobs.identity import OutboxIdentity
+from gifster.jobs.job import Job, now
 from gifster.jobs.old_schema import OldSchema
-from gifster.jobs.outbox import Job, enqueue, is_waiting, now
+from gifster.jobs.outbox import enqueue, is_waiting
 from gifster.jobs.recurring import (
     Recurring,
     RecurringJob,

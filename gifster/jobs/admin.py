@@ -22,8 +22,8 @@ from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.dead import NoSuchJob
 from gifster.jobs.dropping import JobIsRunning
 from gifster.jobs.heartbeat import NoSuchWorker, Worker
+from gifster.jobs.job import NEVER, Job
 from gifster.jobs.old_schema import needs
-from gifster.jobs.outbox import NEVER, Job
 from gifster.jobs.states import State
 from gifster.jobs.stats import DAY_S, HOUR_S, MINUTE_S, QueueStats, Span, stats, totals
 from gifster.jobs.stats import history as spans

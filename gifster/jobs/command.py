@@ -20,8 +20,8 @@ import peewee
 from gifster.jobs import scheduler
 from gifster.jobs.asking import is_stub
 from gifster.jobs.database_errors import is_database_error
+from gifster.jobs.job import outbox_database
 from gifster.jobs.old_schema import what_lacks
-from gifster.jobs.outbox import outbox_database
 from gifster.jobs.parent import end_with_supervisor, stopping_signals
 from gifster.jobs.printer import say
 from gifster.jobs.process_group import CannotStart, ProcessGroup

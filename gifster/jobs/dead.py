@@ -4,8 +4,8 @@ reason, until somebody retries them or drops them (`dropping.py`), or `forget_de
 from typing import Any
 
 from gifster.jobs import clock
+from gifster.jobs.job import Job
 from gifster.jobs.old_schema import needs
-from gifster.jobs.outbox import Job
 from gifster.jobs.transactions import transaction
 from gifster.jobs.watched import moment_before
 

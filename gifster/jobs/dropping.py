@@ -11,8 +11,8 @@ from typing import Any
 from gifster.jobs import clock
 from gifster.jobs.dead import NoSuchJob
 from gifster.jobs.groups import release
+from gifster.jobs.job import Job, outbox_database
 from gifster.jobs.old_schema import needs
-from gifster.jobs.outbox import Job, outbox_database
 from gifster.jobs.sending import remove_messages
 from gifster.jobs.states import State, matching, state_of
 from gifster.jobs.transactions import transaction

@@ -14,14 +14,9 @@ import peewee
 from peewee import Case, fn
 
 from gifster.jobs import clock
-from gifster.jobs.outbox import (
-    RESEND_AFTER_S,
-    Job,
-    most_of_group,
-    room_of,
-    send_now,
-    sent_of_group,
-)
+from gifster.jobs.group_limits import most_of_group, room_of, sent_of_group
+from gifster.jobs.job import RESEND_AFTER_S, Job
+from gifster.jobs.outbox import send_now
 from gifster.jobs.statements import Statement
 from gifster.jobs.transactions import transaction
 

@@ -30,7 +30,7 @@ from itertools import islice
 from typing import Any
 
 from gifster.jobs import clock
-from gifster.jobs.outbox import RESEND_AFTER_S, Job
+from gifster.jobs.job import RESEND_AFTER_S, Job
 from gifster.jobs.problem import Problem
 from gifster.jobs.shared_commits import SharedCommits
 from gifster.jobs.statements import Statement

@@ -19,7 +19,7 @@ import dramatiq
 
 from gifster.jobs.asking import is_redis, unavailable
 from gifster.jobs.identity import identity_of
-from gifster.jobs.outbox import Job
+from gifster.jobs.job import Job
 from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
 

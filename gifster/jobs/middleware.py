@@ -12,8 +12,8 @@ from dramatiq.errors import RateLimitExceeded
 from dramatiq.middleware import Interrupt, Middleware
 
 from gifster.jobs.escaping import escaped
+from gifster.jobs.job import Job
 from gifster.jobs.log_pipe import GatheredLines, gather_lines
-from gifster.jobs.outbox import Job
 from gifster.jobs.parent import end_with_main_process
 from gifster.jobs.transactions import abandon_transaction
 

@@ -17,16 +17,10 @@ from gifster.jobs import clock
 from gifster.jobs.brokers.fair import group_of
 from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.groups import release
+from gifster.jobs.job import NEVER, RESEND_AFTER_S, WITHOUT_ACTOR, Job, outbox_database
 from gifster.jobs.lease import MAX_DEATHS, Leases, WorkersDied
 from gifster.jobs.old_schema import explained, what_lacks
-from gifster.jobs.outbox import (
-    NEVER,
-    RESEND_AFTER_S,
-    WITHOUT_ACTOR,
-    Job,
-    outbox_database,
-    send_committed,
-)
+from gifster.jobs.outbox import send_committed
 from gifster.jobs.sending import send_each
 from gifster.jobs.statements import Statement
 from gifster.jobs.transactions import abandon_transaction

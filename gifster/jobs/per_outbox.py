@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import peewee
 
-from gifster.jobs.outbox import outbox_database
+from gifster.jobs.job import outbox_database
 
 T = TypeVar("T")
 

@@ -20,16 +20,10 @@ import peewee
 from gifster.jobs import clock
 from gifster.jobs.asking import BrokerUnavailable, ask_again, is_redis, unavailable
 from gifster.jobs.groups import release_all
+from gifster.jobs.job import NEVER, RESEND_AFTER_S, Job, UnreadableArguments, outbox_database
 from gifster.jobs.lease import LEASE_S
 from gifster.jobs.losses import mark
 from gifster.jobs.old_schema import explained
-from gifster.jobs.outbox import (
-    NEVER,
-    RESEND_AFTER_S,
-    Job,
-    UnreadableArguments,
-    outbox_database,
-)
 from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
 from gifster.jobs.sending import current_broker, send_each

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Mapping
 
 from gifster.jobs.database_errors import is_database_error
-from gifster.jobs.outbox import outbox_database
+from gifster.jobs.job import outbox_database
 from gifster.jobs.recurring import (
     Recurring,
     declared_recurring,

@@ -20,7 +20,7 @@ import peewee
 
 from gifster.jobs.heartbeat import PausedQueue, Worker
 from gifster.jobs.identity import OutboxIdentity
-from gifster.jobs.outbox import Job
+from gifster.jobs.job import Job
 from gifster.jobs.recurring import RecurringJob
 from gifster.jobs.stats import ActorStats
 from gifster.jobs.table_changes import change_tables

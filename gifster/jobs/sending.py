@@ -30,7 +30,7 @@ from gifster.jobs.circuit import SLOW_S
 from gifster.jobs.problem import Problem
 
 if TYPE_CHECKING:
-    from gifster.jobs.outbox import Job
+    from gifster.jobs.job import Job
 
 logger = logging.getLogger("gifster.jobs")
 

@@ -7,8 +7,8 @@ from typing import Any
 from peewee import Case, Expression
 
 from gifster.jobs import clock
+from gifster.jobs.job import Job
 from gifster.jobs.old_schema import needs
-from gifster.jobs.outbox import Job
 
 
 class State(StrEnum):

@@ -15,8 +15,8 @@ from peewee import EXCLUDED, SQL, fn
 
 from gifster.jobs import clock
 from gifster.jobs.adaptive_lock import AdaptiveLock
+from gifster.jobs.job import Job
 from gifster.jobs.old_schema import needs
-from gifster.jobs.outbox import Job
 from gifster.jobs.states import State, state_in_sql
 
 #: The span of a minute, for `history()` (seconds).

@@ -24,8 +24,9 @@ from dramatiq.middleware import CurrentMessage
 
 from gifster.jobs import outbox
 from gifster.jobs.groups import release
+from gifster.jobs.job import Job
 from gifster.jobs.old_schema import needs
-from gifster.jobs.outbox import Job, name_of
+from gifster.jobs.outbox import name_of
 
 __all__ = ["assert_enqueued", "enqueued", "inline_jobs", "run_jobs"]
 

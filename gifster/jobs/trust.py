@@ -12,7 +12,7 @@ import dramatiq
 import peewee
 from dramatiq.broker import MessageProxy
 
-from gifster.jobs.outbox import Job, Unreadable
+from gifster.jobs.job import Job, Unreadable
 
 logger = logging.getLogger("gifster.jobs")
 

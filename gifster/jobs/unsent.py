@@ -15,7 +15,7 @@ import peewee
 
 from gifster.jobs import clock
 from gifster.jobs.asking import unavailable
-from gifster.jobs.outbox import RESEND_AFTER_S, Job
+from gifster.jobs.job import RESEND_AFTER_S, Job
 
 #: A job may be on its way for so long (seconds). A broker answers in less.
 ON_ITS_WAY_S = 4.0

@@ -12,8 +12,9 @@ import pytest
 
 from gifster import jobs
 from gifster.jobs import Job
+from gifster.jobs.group_limits import room_of
 from gifster.jobs.groups import release, release_all
-from gifster.jobs.outbox import NEVER, room_of
+from gifster.jobs.job import NEVER
 from gifster.jobs.relay import relay
 from gifster.jobs.states import State, find
 from tests import databases

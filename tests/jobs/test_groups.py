@@ -17,8 +17,8 @@ from gifster import jobs
 from gifster.jobs import Job, QueueWeight
 from gifster.jobs.brokers.fair import FairScheduler
 from gifster.jobs.brokers.fetched import Fetched
+from gifster.jobs.group_limits import MAX_PER_GROUP
 from gifster.jobs.groups import release, release_all
-from gifster.jobs.outbox import MAX_PER_GROUP
 from gifster.jobs.relay import relay
 from gifster.jobs.testing import inline_jobs
 from tests import databases

@@ -19,7 +19,9 @@ from dramatiq.middleware import Middleware, default_middleware
 from gifster.jobs.asking import BrokerUnavailable, ping
 from gifster.jobs.brokers.base import FairBroker
 from gifster.jobs.brokers.fair import QueueWeight
+from gifster.jobs.group_limits import MAX_PER_GROUP
 from gifster.jobs.heartbeat import Heartbeat
+from gifster.jobs.job import identity
 from gifster.jobs.lease import LEASE_S
 from gifster.jobs.middleware import (
     DatabaseConnection,
@@ -27,7 +29,6 @@ from gifster.jobs.middleware import (
     JobLog,
     LeftTransactions,
 )
-from gifster.jobs.outbox import MAX_PER_GROUP, identity
 from gifster.jobs.outbox_rows import OutboxRows
 from gifster.jobs.sending import made_by_dramatiq, send_bulk, send_many
 

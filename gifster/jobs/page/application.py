@@ -14,8 +14,8 @@ from urllib.parse import quote
 from gifster.jobs.admin import AdminError, BadQuery, Conflict, NotFound
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.database_errors import is_database_error
+from gifster.jobs.job import outbox_database
 from gifster.jobs.mounted import is_same_origin
-from gifster.jobs.outbox import outbox_database
 from gifster.jobs.page import views
 from gifster.jobs.page.access import Access, access_of
 from gifster.jobs.page.messages import Refusal, Request, Response

@@ -13,7 +13,7 @@ from typing import Any
 import peewee
 
 from gifster.jobs import Job
-from gifster.jobs.outbox import Unreadable
+from gifster.jobs.job import Unreadable
 from gifster.uploads.columns.rows import bare_record, real_database
 from gifster.uploads.files.stored import StoredFile
 from gifster.uploads.storage.base import is_key

@@ -46,7 +46,7 @@ def test_a_restore_brings_back_rows_files_and_the_jobs_of_what_was_accepted(
     leased = {"leased_by": "w", "started_at": 1, "send_at": 9e9}
     jobs.Job.update(**leased).where(job_of[begun.id]).execute()
     jobs.Job.update(due_at=9e9, send_at=9e9, attempts=1).where(job_of[later.id]).execute()
-    name, secret = jobs.outbox.identity(), check_files(settings)
+    name, secret = jobs.job.identity(), check_files(settings)
     backup = back_up(repository, settings)
 
     # When it is restored on another machine
@@ -71,7 +71,7 @@ def test_a_restore_brings_back_rows_files_and_the_jobs_of_what_was_accepted(
         assert {g.image_state for g in Gif.select()} == {"ready"}
 
         # And a name of its own for its outbox, the same secret, the token, and no session
-        assert jobs.outbox.identity() not in {None, name}
+        assert jobs.job.identity() not in {None, name}
         assert check_files(there) == secret
         assert [t.kind for t in Token.select()] == ["token"]
         assert session != token
