@@ -21,7 +21,7 @@ from gifster.app.errors import Conflict, Denied, Invalid, NotFound
 from gifster.app.models import Token, User, moment_before, new_id, now
 from gifster.jobs import enqueue, transaction
 from gifster.jobs.wording import not_one_of
-from gifster.uploads.columns.rows import locked_row
+from gifster.uploads.columns.rows import locked_row, readable
 
 logger = logging.getLogger("gifster.app.tokens")
 
@@ -218,7 +218,7 @@ def user_for_token(secret: str) -> User | None:
 
 def tokens_of(user: User) -> list[Token]:
     """The valid sessions and tokens of a user, the newest first."""
-    return list(_of(user))
+    return readable(_of(user))
 
 
 def revoke(token_id: str, user: User | None = None) -> None:

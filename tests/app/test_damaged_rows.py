@@ -25,13 +25,14 @@ from gifster.app import (
     mine,
     near_duplicates,
     retention,
+    tokens,
     trash,
 )
-from gifster.app.access import Viewer
-from gifster.app.accounts import leaving
+from gifster.app.access import Reach, Viewer
+from gifster.app.accounts import invitations, leaving
 from gifster.app.database import db
 from gifster.app.models import FingerprintPart, Gif, KeptUpload, User, fingerprint_parts, now
-from gifster.app.moderation import hiding
+from gifster.app.moderation import hiding, log
 from gifster.app.search import upkeep
 from gifster.app.search.tables import SearchEntry, SearchFill
 from gifster.app.settings import Settings
@@ -171,6 +172,41 @@ def test_lists_go_on_without_text_that_cannot_be_decoded(damaged: tuple[Gif, lis
     found = near_duplicates.oldest_with(hashes)
     assert {gif.id for gif in found.values()} == {one.id, other.id}
     assert [each.name for each in collections.collections_of(ann)] == ["Cats"]
+
+
+def test_the_log_of_moderation_has_entries_whose_changes_are_damaged(
+    damaged: tuple[Gif, list[Gif]], caplog: pytest.LogCaptureFixture
+):
+    _, (gif, _) = damaged
+    root = person("Root", is_admin=True)
+    hiding.moderate(gif.id, "hide", root, Reach.ALL, "rude")
+    log.ModerationEntry.update(changes='{"hid').execute()
+
+    assert [log.entry_json(entry)["changes"] for entry in log.entries()[0]] == [{}]
+    assert "unreadable: table=moderation_entry" in caplog.text
+
+
+@on_sqlite
+def test_lists_of_tokens_invitations_and_hidden_gifs_have_the_others(
+    booted: Settings, damaged: tuple[Gif, list[Gif]]
+):
+    _, gifs = damaged
+    root = person("Root", is_admin=True)
+    for gif in gifs:
+        hiding.moderate(gif.id, "hide", root, Reach.ALL, "rude")
+    kept, lost = (invitations.invite(root, booted.web)[0] for _ in range(2))
+    for name in ("kept", "lost"):
+        tokens.create_token(root, name)
+    no_text = "CAST(x'ff41' AS TEXT)"
+    db.execute_sql(f"UPDATE invitation SET email = {no_text} WHERE id = ?", (lost.id,))
+    db.execute_sql(f"UPDATE token SET name = {no_text} WHERE name = 'lost'")
+    db.execute_sql(
+        f"UPDATE moderation_entry SET subject = {no_text} WHERE gif_id = ?", (gifs[0].id,)
+    )
+
+    assert [each.id for each in invitations.recent()] == [kept.id]
+    assert [each.name for each in tokens.tokens_of(root)] == ["kept"]
+    assert list(log.hidings([gif.id for gif in gifs])) == [gifs[1].id]
 
 
 def test_an_export_has_the_others(damaged: tuple[Gif, list[Gif]]):

@@ -26,6 +26,7 @@ from gifster.app.moderation.roles import Role, role_of
 from gifster.app.settings import Web
 from gifster.app.texts import GIF_ID
 from gifster.jobs import enqueue, transaction
+from gifster.uploads.columns.rows import readable
 
 logger = logging.getLogger("gifster.app.accounts")
 
@@ -203,7 +204,7 @@ def recent() -> list[Invitation]:
         .order_by(Invitation.created_at.desc(), Invitation.id)
         .limit(200)
     )
-    return list(query)
+    return readable(query)
 
 
 def revoke(invitation_id: str) -> None:

@@ -27,6 +27,7 @@ from gifster.app.models import (
     now,
     rfc3339,
 )
+from gifster.uploads.columns.rows import log_unreadable, readable
 
 #: How long entries are kept.
 KEPT_DAYS = 730
@@ -80,8 +81,12 @@ class ModerationEntry(BaseModel):
 
     @property
     def changed(self) -> dict[str, list[Any]]:
-        """The values before and after, by the name of the field."""
-        read: dict[str, list[Any]] = json.loads(self.changes)
+        """The values before and after, by the name of the field; none if they are damaged."""
+        try:
+            read: dict[str, list[Any]] = json.loads(self.changes)
+        except ValueError as error:
+            log_unreadable(ModerationEntry, self.id, error)
+            return {}
         return read
 
 
@@ -251,7 +256,7 @@ def hidings(gif_ids: list[str]) -> dict[str, ModerationEntry]:
         ModerationEntry.gif_id.in_(gif_ids),
         ModerationEntry.action.in_([Action.HIDE.value, Action.REMOVE.value]),
     )
-    return {entry.gif_id: entry for entry in query.order_by(ModerationEntry.at)}
+    return {entry.gif_id: entry for entry in readable(query.order_by(ModerationEntry.at))}
 
 
 def why_hidden(gif_id: str) -> str:
