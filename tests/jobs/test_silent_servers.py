@@ -19,7 +19,7 @@ from dramatiq.middleware import SkipMessage
 
 from chaos.proxy import FaultProxy
 from gifster import jobs
-from gifster.jobs import circuit, heartbeat
+from gifster.jobs import circuit, heartbeat, sending
 from gifster.jobs.asking import BrokerUnavailable
 from gifster.jobs.brokers import connection, rabbitmq
 from gifster.jobs.brokers.fair import FairScheduler
@@ -129,8 +129,11 @@ def test_the_threads_that_send_learn_of_it_in_their_own_time(
     assert attempts.count <= 4
 
 
-def test_a_broker_that_refuses_is_asked_each_time(outbox: Outbox, attempts: Attempts):
+def test_a_broker_that_refuses_is_asked_each_time(
+    outbox: Outbox, attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+):
     # Its refusal costs nothing, and as soon as it is back, jobs go to it
+    monkeypatch.setattr(sending, "SLOW_S", 60.0)  # a busy machine takes longer to refuse
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     broker = jobs.connect(f"redis://127.0.0.1:{port}/0", middleware=[attempts])
