@@ -25,6 +25,7 @@ from gifster.app import (
     mine,
     near_duplicates,
     retention,
+    search,
     tokens,
     trash,
 )
@@ -207,6 +208,24 @@ def test_lists_of_tokens_invitations_and_hidden_gifs_have_the_others(
     assert [each.id for each in invitations.recent()] == [kept.id]
     assert [each.name for each in tokens.tokens_of(root)] == ["kept"]
     assert list(log.hidings([gif.id for gif in gifs])) == [gifs[1].id]
+
+
+@on_sqlite
+def test_searches_find_the_others_of_a_damaged_index(damaged: tuple[Gif, list[Gif]]):
+    bad, others = damaged
+    ann = User.get()
+    for tag, gif in (("bird", others[0]), ("cat", others[0]), ("cat", others[1])):
+        tags = ["bird", "cat"] if gif == others[0] else [tag]
+        library.edit_gif(gif.id, ann, tags=tags)
+    no_text = "CAST(x'ff41' AS TEXT)"
+    db.execute_sql(f"UPDATE search_tag SET name = {no_text} WHERE name = 'bird'")
+    db.execute_sql(f"UPDATE search_entry SET words = {no_text} WHERE gif_id = ?", (bad.id,))
+
+    assert ("cat", 2) in search.frequent_tags(10)
+    assert "cat" in search.complete("ca")
+    wanted = sorted(gif.id for gif in others)
+    assert sorted(gif.id for gif in lists.list_gifs(user=ann.id)[0]) == wanted
+    assert sorted(gif.id for gif in lists.list_gifs(tag="cat")[0]) == wanted
 
 
 def test_an_export_has_the_others(damaged: tuple[Gif, list[Gif]]):
