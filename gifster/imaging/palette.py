@@ -124,6 +124,8 @@ class _Sheets:
         size = max(1, averaged.width // 2), max(1, averaged.height // 2)
         self.rough = averaged.resize(size, Resampling.NEAREST)
         self.visible = VisibleError(self.rough)
+        #: What shows, by the number of colours.
+        self._errors: dict[int, float] = {}
 
     @cached_property
     def are_greys(self) -> bool:
@@ -132,7 +134,10 @@ class _Sheets:
 
     def error(self, colors: int) -> float:
         """What shows of the error that so many colours cause."""
-        return self.visible.of(_reduced(self.rough, colors).convert("RGB"))
+        if colors not in self._errors:
+            reduced = _reduced(self.rough, colors).convert("RGB")
+            self._errors[colors] = self.visible.of(reduced)
+        return self._errors[colors]
 
 
 def _opaque(tile: PIL.Image.Image) -> PIL.Image.Image | None:

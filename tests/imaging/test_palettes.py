@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 from operator import sub
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 import PIL.ImageDraw
@@ -243,3 +244,27 @@ def test_a_gif_that_may_not_outgrow_its_original_has_most_of_what_it_may(tmp_pat
 
             # I expect it to use them
             assert 0.75 * most < made <= most
+
+
+def test_how_many_colours_are_needed_is_found_out_once(monkeypatch):
+    # Given a picture of which several palettes are tried, as for a GIF over its budget
+    gradient = PIL.Image.linear_gradient("L").resize((120, 80))
+    samples = sampled(PIL.Image.merge("RGB", (gradient, gradient.rotate(90), gradient)))
+    tried: list[int] = []
+    quantize = PIL.Image.Image.quantize
+
+    def noted(picture: PIL.Image.Image, colors: int = 256, *rest: Any, **options: Any) -> Any:
+        tried.append(colors)
+        return quantize(picture, colors, *rest, **options)
+
+    monkeypatch.setattr(PIL.Image.Image, "quantize", noted)
+
+    wanted = samples.palette(0.45, 60)
+    first = tried.copy()
+    fewer = samples.palette(0.45, 12)
+
+    assert len(fewer) <= 3 * 12 < len(wanted)
+    # I expect one more palette to be chosen, and no further number of colours to be tried
+    counts = {8, 16, 32, 64, 128, 240}
+    assert [colors for colors in first if colors in counts]
+    assert not [colors for colors in tried[len(first) :] if colors in counts]
