@@ -99,6 +99,7 @@ def frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
       Unreadable: the video cannot be decoded.
     """
     before: PIL.Image.Image | None = None
+    said: _Said | None = None
     size, now_ms, shown_ms = (info.width, info.height), 0.0, 0
     place, shows = _place(source, info, timing.start_ms), timing.watch()
     with video_tracks.opened(source, info.content_type) as (container, stream):
@@ -113,12 +114,23 @@ def frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
                 continue
             picture, changed = before, (0, 0, 0, 0)
             if shows(begins_ms, shown_ms) or picture is None:
-                picture = _picture(shown, size)
+                # Once: a frame whose side data was read is in a cycle with it, and stays in memory
+                # for hundreds of frames.
+                said = said or _Said(_signs(shown), _peak_nits(shown))
+                picture = _picture(shown, size, said)
                 changed = changed_box(picture, before)
             yield Frame(picture, changed, shown_ms - begins_ms)
             before = picture
     if before is None:
         raise Unreadable("The video is damaged: none of its pictures can be decoded.")
+
+
+class _Said(NamedTuple):
+    """What a video says beside its pixels: the signs of its matrix (see `_TURNS`), and how bright
+    its brightest pixel is (nits)."""
+
+    signs: tuple[int, ...]
+    peak_nits: float | None
 
 
 class _Place(NamedTuple):
@@ -195,8 +207,8 @@ def _signs(frame: Any) -> tuple[int, ...]:
     return tuple((number > least) - (number < -least) for number in (a, b, c, d))
 
 
-def _picture(frame: Any, size: tuple[int, int]) -> PIL.Image.Image:
-    signs = _signs(frame)
+def _picture(frame: Any, size: tuple[int, int], said: _Said) -> PIL.Image.Image:
+    signs = said.signs
     width, height = size[::-1] if signs in _SWAPS_SIDES else size
     matrix = frame.colorspace
     if matrix == _UNSPECIFIED:
@@ -211,7 +223,7 @@ def _picture(frame: Any, size: tuple[int, int]) -> PIL.Image.Image:
         **scaled,
     )
     picture = _with_alpha(rgb, (width, height)) if has_alpha else rgb.to_image()
-    picture = _in_srgb(picture, frame)
+    picture = _in_srgb(picture, frame, said.peak_nits)
     turn = _TURNS.get(signs)
     return picture if turn is None else picture.transpose(turn)
 
@@ -230,13 +242,13 @@ def _with_alpha(frame: Any, size: tuple[int, int]) -> PIL.Image.Image:
     return picture if picture.size == size else picture.resize(size, PIL.Image.Resampling.BOX)
 
 
-def _in_srgb(picture: PIL.Image.Image, frame: Any) -> PIL.Image.Image:
+def _in_srgb(picture: PIL.Image.Image, frame: Any, peak_nits: float | None) -> PIL.Image.Image:
     """A picture of high dynamic range or of wide colours as a screen shows it, and any other as it
     is."""
     codes = cicp.in_avif(frame.color_primaries, frame.color_trc)
     if codes.transfer not in _CONVERTED and codes.primaries in _TELEVISION:
         return picture
-    return colors.to_srgb(picture, Appearance(colors=codes, peak_nits=_peak_nits(frame)))
+    return colors.to_srgb(picture, Appearance(colors=codes, peak_nits=peak_nits))
 
 
 def _peak_nits(frame: Any) -> float | None:

@@ -1,5 +1,6 @@
 """Videos as sources: their facts, how browsers show them, and those that cannot be read."""
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,10 @@ import av
 import PIL.Image
 import pytest
 
-from gifster.imaging import Image
+from gifster.imaging import Image, video_frames
 from gifster.imaging.errors import TooManyFrames, Truncated, Unreadable
 from gifster.imaging.probe import probe
+from gifster.imaging.timing import WHOLE
 from tests.imaging.recordings import FRAME_MS, H264, ffmpeg, info_of, rendered, seen
 
 
@@ -251,6 +253,21 @@ def test_a_transparent_webm_stays_transparent(tmp_path: Path, codec: str):
     with PIL.Image.open(poster_of(targets["mp4"])) as image:
         white: Any = image.convert("RGB").getpixel((40, 32))
         assert min(white) > 245
+
+
+def test_no_decoded_frame_stays_in_memory(recorded: Path):
+    """Without the garbage collector, which comes too late for frames of megabytes."""
+    source = recorded / "sound.mp4"
+    gc.collect()
+    gc.disable()
+    try:
+        count = sum(1 for _ in video_frames.frames(source, info_of(source), WHOLE))
+        left = sum(isinstance(found, av.VideoFrame) for found in gc.get_objects())
+    finally:
+        gc.enable()
+
+    assert count == 60
+    assert left <= 3
 
 
 def poster_of(video: Path) -> Path:
