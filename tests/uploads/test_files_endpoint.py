@@ -82,6 +82,23 @@ def test_nothing_else_is_served(either: LocalStorage, kind: str, path: str):
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
+def test_the_second_folder_of_a_mirror_is_not_asked_for_what_the_first_has(
+    store: LocalStorage, kind: str, tmp_path: Path
+):
+    # Given a second folder on a disk that may hang
+    asked: list[str] = []
+
+    class Second(LocalStorage):
+        def path(self, key: str) -> Path:
+            asked.append(key)
+            return super().path(key)
+
+    configure({"store": MirrorStorage(store, Second(tmp_path / "second"))})
+
+    assert Caller(endpoints.files(), kind)("GET", f"/{KEY}").status_code == 200
+    assert asked == []
+
+
 def test_only_signed_urls_are_served(
     either: LocalStorage, kind: str, monkeypatch: pytest.MonkeyPatch
 ):
