@@ -93,7 +93,9 @@ class LocalStorage:
         path = self.path(key)
         if cache_dir(key) is None and path.exists():
             with suppress(OSError):
-                (self.root / USED).mkdir(exist_ok=True)
+                (self.root / USED).mkdir()
+                if self.directory_permissions is not None:
+                    (self.root / USED).chmod(self.directory_permissions)
         path.unlink(missing_ok=True)
         # The next upload needs a cache's folder again, and would wait for the disk once more to
         # make it. There are 256.
