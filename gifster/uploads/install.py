@@ -238,9 +238,10 @@ def _settings(path: Path) -> str:
 
 
 def _migration(folder: Path, table: str, wish: Wish) -> str:
-    title = re.sub(r"\W+", "_", f"add_{wish.column}_to_{table}")
+    plain = f"add_{wish.column}_to_{table}"  # as an earlier release called it
+    title = re.sub(r"\W+", "_", plain)
     for path in sorted(folder.glob("[0-9]*.py")):
-        if path.stem.endswith(f"_{title}"):
+        if path.stem.endswith((f"_{title}", f"_{plain}")):
             return f"unchanged  {folder.name}/{path.name}"
     taken = [int(found[0]) for p in folder.glob("[0-9]*.py") if (found := re.match(r"\d+", p.name))]
     path = folder / f"{max(taken, default=0) + 1:04}_{title}.py"

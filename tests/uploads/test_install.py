@@ -339,6 +339,20 @@ def test_a_table_may_have_any_name(project: Path):
         assert [column.name for column in db.get_columns("a/user of us")] == ["id"]
 
 
+def test_the_migration_of_an_earlier_release_is_found(project: Path):
+    # Given a table whose name is no word, and a migration that is named by it
+    models = project / "shop" / "models.py"
+    models.write_text(BEFORE.replace("legacy_table_names = False", "table_name = 'my-users'"))
+    (project / "migrations").mkdir()
+    (project / "migrations" / "0001_add_avatar_to_my-users.py").write_text("# it\n")
+
+    status, said, _ = install("shop.models:User", "avatar")
+
+    assert status == 0
+    assert "unchanged  migrations/0001_add_avatar_to_my-users.py" in said
+    assert len(list((project / "migrations").iterdir())) == 1
+
+
 def test_a_companion_that_is_taken_is_refused(project: Path):
     models = project / "shop" / "models.py"
     models.write_text(BEFORE.replace("name = ", "avatar_state = "))
