@@ -2,14 +2,27 @@
 stored."""
 
 import time
+from typing import Any
 
 import pytest
 
 from gifster.jobs import Job
-from gifster.uploads import actors
+from gifster.uploads import (
+    Backgrounder,
+    CacheField,
+    ProcessingField,
+    Uploader,
+    actors,
+    mount_uploader,
+    store_in_background,
+)
 from gifster.uploads.backgrounding.promotion import Promotion
-from tests.uploads.framework import Application, Person, fresh
+from tests.uploads.framework import Application, Base, Person, fresh
 from tests.uploads.records import ONE, TWO, atomic
+
+
+class BackgroundUploader(Backgrounder, Uploader):
+    pass
 
 
 def test_a_record_deleted_while_its_upload_waits_leaves_nothing(application: Application):
@@ -90,6 +103,35 @@ def test_an_upload_whose_job_is_dead_leaves_nothing_once_its_record_wants_it_no_
 
     assert application.cached == []
     assert len(application.stored) == (2 if how == "replaced" else 0)
+
+
+@store_in_background("logo")
+class Short(Base):
+    """A model that has no columns for what it does not show."""
+
+    logo = mount_uploader(BackgroundUploader)
+    logo_tmp = CacheField()
+
+
+@store_in_background("logo")
+class Plain(Base):
+    logo = mount_uploader(BackgroundUploader)
+    logo_tmp = CacheField()
+    logo_processing = ProcessingField()
+
+
+@pytest.mark.parametrize("model", [Short, Plain])
+def test_also_of_a_model_that_tells_no_states(application: Application, model: Any):
+    application.create_tables(model)
+    record = model.create(logo=ONE)
+    [job] = application.jobs()
+    Promotion(*job.arguments).fail(OSError("away"), give_up=False)
+    Job.update(failed_at=time.time()).execute()
+
+    fresh(record).delete_instance()
+    application.work()
+
+    assert (application.cached, application.stored) == ([], [])
 
 
 def test_a_deletion_that_is_rolled_back_removes_nothing(application: Application):

@@ -99,6 +99,26 @@ def test_a_file_whose_job_is_dead_goes_with_its_place_in_the_list(application: A
     assert application.cached == []
 
 
+def test_a_file_whose_job_is_dead_goes_also_after_another_one_was_added(application: Application):
+    # Given a list whose state is that of a later file
+    application.create_tables(Trip)
+    trip = Trip.create(photos=[A])
+    [job] = application.jobs()
+    Promotion(*job.arguments).fail(OSError("away"), give_up=False)
+    Job.update(failed_at=time.time()).execute()
+    trip = fresh(trip)
+    trip.photos.append(B)
+    trip.save()
+    application.work()
+
+    trip = fresh(trip)
+    trip.remove_photos = True
+    trip.save()
+    application.work()
+
+    assert (application.cached, application.stored) == ([], [])
+
+
 def test_each_file_has_its_job_and_its_place(app: Application):
     trip = saved(Trip, A, B, C)
 

@@ -240,27 +240,34 @@ class Attacher(Generic[U]):
             self.uploader_of(stored).before_remove(stored)
             self.discard(stored, stored.files)
 
-    def drop(self, uploads: Iterable[CachedFile], state: str | None) -> None:
+    def drop(self, uploads: Iterable[CachedFile], row: Values) -> None:
         """Have the cached files of uploads deleted: in the transaction in which the row stops
         waiting for them. The job of each does that, when it finds its upload superseded. If it is
         dead, another one is enqueued.
 
         Parameters:
-          state: the row's; `failed` if the job is dead.
+          row: the columns of the row until then.
         """
         background = self.mount.background
-        if background is None or not background.stores or state != "failed":
+        if background is None or not background.stores or not self.may_be_dead(row):
             return
         for cached in uploads:
             group = self.uploader_of(cached).fair_by()
             background.enqueue(self.record, self.mount.name, cached, group)
+
+    def may_be_dead(self, row: Values) -> bool:
+        """Whether the job of an upload that a row waits for may be dead, as far as the row tells.
+        Models need not have columns for that."""
+        if self.mount.companion("state") is not None:
+            return bool(row.get(f"{self.mount.name}_state") == "failed")
+        return not row.get(f"{self.mount.name}_processing")
 
     def _drop_pending(self, row: Values) -> None:
         """`drop()` the upload that a row waits for, given its columns."""
         tmp = self.mount.companion("tmp")
         pending = None if tmp is None else row.get(tmp.name)
         if pending is not None:
-            self.drop([pending], row.get(f"{self.mount.name}_state"))
+            self.drop([pending], row)
 
     def discard(self, stored: StoredFile, files: Files) -> None:
         """Have some of a stored file's files deleted: in the transaction in which the row stops

@@ -67,7 +67,7 @@ def _detach_all(row: Record) -> None:
     for mount in mounts_of(row):
         attacher = attacher_of(row, mount)
         attacher.detach(mount.stored_files(row), deleting=True)
-        attacher.drop(mount.pending(row), getattr(row, f"{mount.name}_state", None))
+        attacher.drop(mount.pending(row), row.__data__)
 
 
 def delete_query(model: Any, query: Callable[[], Any]) -> Any:

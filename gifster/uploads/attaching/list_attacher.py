@@ -114,8 +114,7 @@ class ListAttacher(Attacher[U]):
             return replace(item, position=order.get(item.key, order.get(source, len(order))))
 
         self.detach([item for item in stored if not keeps(item)])
-        state_before = (before or {}).get(f"{self.mount.name}_state")
-        self.drop([item for item in pending if not keeps(item)], state_before)
+        self.drop([item for item in pending if not keeps(item)], before or {})
         waiting = [placed(item) for item in pending if keeps(item)]
         for incoming in arriving:
             incoming.cached = replace(incoming.cached, position=order[incoming.assigned.key])
@@ -130,6 +129,11 @@ class ListAttacher(Attacher[U]):
         self.put(stored=sorted([*self.stored_files, stored], key=_position))
         if later:
             self.put(processing=True, state="queued")
+
+    def may_be_dead(self, row: Values) -> bool:
+        # The row has one state for all its files: a later save or file may have overwritten that
+        # of a file whose job is dead. A job too many does no harm.
+        return True
 
     def stored_now(self, uploader: U) -> StoredFile | None:
         of = uploader.identifier  # of a cached file, too
