@@ -137,8 +137,10 @@ class _Here:
 
     @staticmethod
     def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
-        with _as_if_no_loop_ran():
-            return asyncio.run(coroutine)
+        # With a factory, the thread keeps the loop that it has: that of the test's own tools.
+        new_loop = asyncio.new_event_loop
+        with _as_if_no_loop_ran(), asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(coroutine)
 
 
 @contextmanager

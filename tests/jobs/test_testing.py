@@ -115,6 +115,24 @@ def test_an_async_actor_runs_within_an_async_test(database: peewee.Database):
     assert done == ["bob", "ann", "cleo"]
 
 
+def test_a_thread_keeps_its_event_loop(database: peewee.Database):
+    @dramatiq.actor
+    async def fetch() -> None: ...
+
+    async def test() -> None:
+        jobs.enqueue(fetch)
+        assert run_jobs() == 1
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(test())
+        assert asyncio.get_event_loop() is loop
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
 def test_an_actor_knows_its_job_within_the_test(database: peewee.Database):
     dramatiq.get_broker().add_middleware(CurrentMessage())
     seen: list[tuple[str, str, str]] = []
