@@ -1,7 +1,8 @@
 """How much memory a sandbox allows.
 
 For the stills of an image: the decoded picture once, the largest thing that is made of it, and what
-the codecs of its format take beside them. For a video: the pictures that its decoder keeps.
+the codecs of its format take beside them. For an animation or a video: the pictures that its
+decoder keeps, and the largest film that is made of it.
 """
 
 from collections.abc import Iterable
@@ -24,6 +25,8 @@ _ENCODING = {"image/webp": 10, "image/avif": 40}
 _PIXEL_BYTES = 4
 #: What a decoder of videos takes: H.264 and HEVC keep up to 16 pictures (bytes a pixel).
 _VIDEO_BYTES = 64
+#: What the decoder of another animation takes, and what an encoder of films takes (bytes a pixel).
+_ANIMATION_BYTES, _FILM_BYTES = 16, 90
 #: Pillow can decode a JPEG at these fractions of its size.
 _DRAFTS = (8, 4, 2, 1)
 #: What a process needs for Python and its libraries, and how much more address space than memory
@@ -46,10 +49,12 @@ def limits(source: Path, info: ImageInfo, recipes: Iterable[Image]) -> Limits:
       ImagingError: the structure of the file is wrong.
     """
     pixels = info.width * info.height
-    if info.content_type in VIDEO_TYPES:
-        return _at_least(pixels * _VIDEO_BYTES + _BASE)
     planned = [(recipe, recipe.plan(info.width, info.height)) for recipe in recipes]
-    if not planned or info.frames > 1:
+    is_video = info.content_type in VIDEO_TYPES
+    if is_video or info.frames > 1:
+        decoding = pixels * (_VIDEO_BYTES if is_video else _ANIMATION_BYTES)
+        return _at_least(decoding + _film_bytes(planned, info) + _BASE)
+    if not planned:
         return LIMITS
     shrink = factor(plan for _, plan in planned)
     is_jpeg = info.content_type == "image/jpeg"
@@ -62,6 +67,16 @@ def limits(source: Path, info: ImageInfo, recipes: Iterable[Image]) -> Limits:
             needed += jpeg_segments.read(Reader(file)).coefficient_bytes
     needed += max(_output_bytes(recipe, plan, info, shrink) for recipe, plan in planned) + _BASE
     return _at_least(needed)
+
+
+def _film_bytes(planned: Iterable[tuple[Image, Plan]], info: ImageInfo) -> int:
+    """What the encoder of the largest film takes. Films are made one after the other."""
+    sizes = (
+        plan.size[0] * plan.size[1]
+        for recipe, plan in planned
+        if recipe.result_type(info.content_type) in VIDEO_TYPES
+    )
+    return max(sizes, default=0) * _FILM_BYTES
 
 
 def _at_least(needed: int) -> Limits:

@@ -96,6 +96,9 @@ def write(  # noqa: PLR0913, PLR0917
     Returns:
       the size of the film after each picture (bytes), without the container; None if it was given
       up.
+
+    Raises:
+      MemoryError: the encoder has none left.
     """
     import av  # noqa: PLC0415
 
@@ -121,19 +124,33 @@ def write(  # noqa: PLR0913, PLR0917
                 plane.update(pixels)
             frame.pts, frame.time_base = now_ms, _TICK
             now_ms += delay_ms
-            encoded = stream.encode(frame)
+            encoded = _encoded(stream, frame)
             _count(encoded, sizes)
             if (rival is not None and _is_lost(sizes, rival)) or _is_over(sizes, most_bytes):
                 return None
             packets += encoded
             file.mux(packets[:-1])
             packets = packets[-1:]
-        encoded = stream.encode(None)
+        encoded = _encoded(stream, None)
         _count(encoded, sizes)
         packets += encoded
         packets[-1].duration = delay_ms  # no later frame tells when the last one ends
         file.mux(packets)
     return None if _is_over(sizes, most_bytes) else sizes
+
+
+def _encoded(stream: Any, frame: Any) -> list[Any]:
+    """The packets of a picture, or with None those that are left.
+
+    Raises:
+      MemoryError: the encoder has none left. It gives no reason, and takes all of our pictures.
+    """
+    import av  # noqa: PLC0415
+
+    try:
+        return list(stream.encode(frame))
+    except av.error.ExternalError as error:
+        raise MemoryError(str(error)) from error
 
 
 def _count(packets: Iterable[Any], sizes: list[int]) -> None:

@@ -8,10 +8,12 @@ import av
 import PIL.Image
 import pytest
 
-from gifster.imaging import Image, video_frames
+from gifster.imaging import Image, memory, video_frames
 from gifster.imaging.errors import TooManyFrames, Truncated, Unreadable
 from gifster.imaging.probe import probe
+from gifster.imaging.sandbox import LIMITS
 from gifster.imaging.timing import WHOLE
+from tests import images
 from tests.imaging.recordings import FRAME_MS, H264, ffmpeg, info_of, rendered, seen
 
 
@@ -253,6 +255,45 @@ def test_a_transparent_webm_stays_transparent(tmp_path: Path, codec: str):
     with PIL.Image.open(poster_of(targets["mp4"])) as image:
         white: Any = image.convert("RGB").getpixel((40, 32))
         assert min(white) > 245
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short video as a telephone makes them, whose decoder keeps 16 pictures."""
+    target = tmp_path_factory.mktemp("large") / "source.mp4"
+    size = "testsrc2=s=1080x1440:r=30:d=0.7"
+    ffmpeg("-f", "lavfi", "-i", size, *H264, "-preset", "ultrafast", "-refs", "16", target)
+    return target
+
+
+def test_a_film_as_large_as_a_large_video_has_the_memory_that_its_encoder_takes(
+    large: Path, tmp_path: Path
+):
+    recipes = {
+        tmp_path / "mp4": Image().convert("mp4"),
+        tmp_path / "webm": Image().convert("webm"),
+        tmp_path / "small": Image().fit(220, 220),
+    }
+
+    assert set(rendered(large, recipes)) == set(recipes)
+
+    assert (info_of(tmp_path / "mp4").width, info_of(tmp_path / "mp4").height) == (1080, 1440)
+
+
+def test_a_film_as_large_as_a_large_gif_has_it_too(tmp_path: Path):
+    source, film = tmp_path / "source.gif", tmp_path / "mp4"
+    source.write_bytes(images.noisy_gif((2200, 2000), 2))
+
+    assert rendered(source, {film: Image().convert("mp4")}) == [film]
+
+
+def test_an_encoder_without_memory_says_so(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(memory, "limits", lambda *_: LIMITS)
+
+    with pytest.raises(Unreadable, match="takes too much memory"):
+        rendered(large, {tmp_path / "mp4": Image().convert("mp4")})
 
 
 def test_no_decoded_frame_stays_in_memory(recorded: Path):
