@@ -33,7 +33,7 @@ _BUDGET_FACTOR = 1.8
 #: qualities instead. What has more bytes than it may have gets the first in which it does not.
 _HEAVY, _LESS_EXACT = 20_000, (60, 40, 20, 1)
 #: A PNG gets the first of these numbers of colours, and so does a WebP if no quality suffices.
-_FEWER_COLORS = 255, 63, 15, 3, 1
+_FEWER_COLORS = 255, 63, 15, 3
 
 #: Gets the number of each frame, and its whole picture.
 FrameCallback = Callable[[int, PIL.Image.Image], None]

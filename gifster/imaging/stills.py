@@ -42,6 +42,8 @@ _OPTIONS: dict[str, _Options] = {
 _LESS_EXACT, _FEWER_COLORS = (70, 50, 30, 15, 1), (256, 64, 16, 4, 2)
 #: The colours of a picture of more pixels are chosen in less memory, and not as well.
 _MOST_EXACT = 1_000_000
+#: The colours of one of more pixels than that do not fit into the memory of the sandbox.
+_MOST_REDUCED = 12_000_000
 #: So many rows of the rough picture are made at a time.
 _BAND_ROWS = 32
 #: A picture of more pixels is turned only after it was shrunk by this factor.
@@ -182,15 +184,17 @@ def _less_exact(
 ) -> Iterator[tuple[PIL.Image.Image, _Options]]:
     """What has fewer and fewer bytes than a picture that is saved with these options."""
     without_loss = {"lossless": True, "quality": 100, "optimize": True}  # as far as it is known
-    if format == "PNG" and _is_grey(picture):
+    pixels = picture.width * picture.height
+    if format == "PNG" and pixels <= _MOST_REDUCED and _is_grey(picture):
         yield picture.convert("L"), without_loss
     if format in {"PNG", "WEBP"}:
         yield picture, without_loss
     for quality in _LESS_EXACT:
         if quality < options.get("quality", 0):
             yield picture, options | {"quality": quality}
-    if format in {"PNG", "WEBP"}:
-        is_exact = picture.mode == "RGB" and picture.width * picture.height <= _MOST_EXACT
+    if format in {"PNG", "WEBP"} and pixels <= _MOST_REDUCED:
+        has_few = picture.getcolors(_FEWER_COLORS[0]) is not None
+        is_exact = picture.mode == "RGB" and (pixels <= _MOST_EXACT or has_few)
         method = Quantize.MEDIANCUT if is_exact else Quantize.FASTOCTREE
         for colors in _FEWER_COLORS:
             yield picture.quantize(colors, method, dither=PIL.Image.Dither.NONE), without_loss

@@ -9,7 +9,7 @@ import PIL.ImageDraw
 import PIL.ImageOps
 import pytest
 
-from gifster.imaging import Image, render_unsandboxed
+from gifster.imaging import Image, render, render_unsandboxed
 from gifster.imaging.frames import frames
 from gifster.imaging.probe import probe
 from tests import images
@@ -163,3 +163,33 @@ def test_a_gif_whose_frames_have_no_delay_has_no_more_bytes(
     assert [
         (frame.picture.tobytes(), frame.delay_ms) for frame in frames(target, probe(target))
     ] == wanted
+
+
+def test_a_large_png_that_is_cropped_needs_no_memory_for_fewer_bytes(tmp_path: Path):
+    # Given stripes of few colours, which have few bytes only in them
+    source, target = tmp_path / "source", tmp_path / "target"
+    row = PIL.Image.frombytes("L", (5000, 1), random.Random(1).randbytes(5000))
+    stripes = row.quantize(16).resize((5000, 3800))
+    stripes.putpalette(random.Random(2).randbytes(48))
+    stripes.save(source, "PNG", optimize=True)
+
+    list(render(source, probe(source), {target: Image().crop(4990, 3790)}, None))
+
+    assert probe(target).width == 4990
+
+
+def test_an_animation_shows_something_whatever_its_bytes(tmp_path: Path):
+    # Given a pattern that has next to no bytes, until it is shrunk
+    source, target = tmp_path / "source", tmp_path / "target"
+    tile = PIL.Image.frombytes("L", (7, 5), random.Random(1).randbytes(35)).convert("RGB")
+    wall = PIL.Image.new("RGB", (608, 608))
+    for at in range(0, 608 * 608, 35):
+        wall.paste(tile, (at // 35 % 87 * 7, at // 35 // 87 * 5))
+    pictures = [wall.crop((number, number, number + 600, number + 600)) for number in range(4)]
+    source.write_bytes(saved("WEBP", *pictures, lossless=True, quality=100))
+
+    images.make(source, {target: SMALLER})
+
+    assert probe(target).frames == 4
+    with PIL.Image.open(target) as made:
+        assert len(made.convert("RGB").getcolors() or []) > 1
