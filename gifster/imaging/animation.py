@@ -34,6 +34,9 @@ _BUDGET_FACTOR = 1.8
 _HEAVY, _LESS_EXACT = 20_000, (60, 40, 20, 1)
 #: A PNG gets the first of these numbers of colours, and so does a WebP if no quality suffices.
 _FEWER_COLORS = 255, 63, 15, 3
+#: One of more pixels in all frames together gets this quality, or so many colours, at once: it is
+#: encoded twice at most, as the time of the sandbox is limited.
+_LONG, _LONG_QUALITY, _LONG_COLORS = 40_000_000, 20, 15
 
 #: Gets the number of each frame, and its whole picture.
 FrameCallback = Callable[[int, PIL.Image.Image], None]
@@ -185,25 +188,29 @@ class _Encoder:
         return True
 
     def _write_webp(self, output: Output, track: Track, scaler: Scaler) -> None:
-        for quality, colors in (
+        steps: list[tuple[int | None, int | None]] = [
             (output.quality, None),
             (None, _FEWER_COLORS[0]),  # it may be a drawing
             *((quality, None) for quality in _less_exact(output)),
             *((None, colors) for colors in _FEWER_COLORS[1:]),
-        ):
+        ]
+        if _is_long(track):
+            steps[1:] = [(quality, None) for quality in _less_exact(output, is_long=True)]
+        for quality, colors in steps:
             palette = None if colors is None else _palette(scaler, colors)
             webp.write(output.target, track, self._plays, quality, palette)
             if _fits(output):
                 break
 
     def _write_avif(self, output: Output, track: Track) -> None:
-        for quality in (output.quality, *_less_exact(output)):
+        for quality in (output.quality, *_less_exact(output, is_long=_is_long(track))):
             avif.write(output.target, track, self._plays, quality)
             if _fits(output):
                 break
 
     def _write_png(self, output: Output, track: Track, scaler: Scaler) -> None:
-        for colors in (None, *_FEWER_COLORS):
+        fewer_colors = (_LONG_COLORS,) if _is_long(track) else _FEWER_COLORS
+        for colors in (None, *fewer_colors):
             palette = None if colors is None else _palette(scaler, colors)
             apng.write(output.target, track, self._plays, palette)
             if _fits(output):
@@ -260,9 +267,15 @@ class _Encoder:
             return [round(frame.data[1] * ratio) for frame in GifBlocks(Reader(file))]
 
 
-def _less_exact(output: Output) -> list[int]:
+def _less_exact(output: Output, *, is_long: bool = False) -> list[int]:
     """The qualities in which an output has fewer bytes than in its own."""
-    return [quality for quality in _LESS_EXACT if quality < (output.quality or 100)]
+    qualities = (_LONG_QUALITY,) if is_long else _LESS_EXACT
+    return [quality for quality in qualities if quality < (output.quality or 100)]
+
+
+def _is_long(track: Track) -> bool:
+    width, height = track.size
+    return width * height * len(track.delays_ms) > _LONG
 
 
 def _palette(scaler: Scaler, colors: int) -> bytes:

@@ -9,7 +9,7 @@ import PIL.ImageDraw
 import pytest
 
 from gifster import imaging
-from gifster.imaging import Image, animation, gif_frames, gif_quantizer, video
+from gifster.imaging import Image, animation, apng, avif, gif_frames, gif_quantizer, video, webp
 from gifster.imaging.probe import probe
 from gifster.imaging.yuv import YuvCanvas
 from tests import images
@@ -164,3 +164,32 @@ def test_an_opaque_gif_is_composed_in_rgb_whatever_its_frames_leave_out(tmp_path
     info = probe(small)
     assert any(frame.transparent is not None for frame, _ in gif_frames.decoded(small))
     assert {frame.picture.mode for frame in gif_frames.frames(small, info)} == {"RGB"}
+
+
+@pytest.mark.parametrize("format", ["WEBP", "PNG", "AVIF"])
+def test_a_long_animation_that_outgrows_its_original_is_encoded_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
+):
+    # Given one whose pattern has next to no bytes, until it is shrunk
+    source, target, written = tmp_path / "source", tmp_path / "target", []
+    tile = PIL.Image.effect_noise((7, 5), 200).convert("RGB")
+    wall = PIL.Image.new("RGB", (308, 308))
+    for at in range(0, 308 * 308, 35):
+        wall.paste(tile, (at // 35 % 44 * 7, at // 35 // 44 * 5))
+    pictures = [wall.crop((number, number, number + 300, number + 300)) for number in range(4)]
+    options: Any = {"lossless": True} if format == "WEBP" else {"quality": 1}
+    pictures[0].save(source, format, save_all=True, append_images=pictures[1:], **options)
+    module: Any = {"WEBP": webp, "PNG": apng, "AVIF": avif}[format]
+    write = module.write
+
+    def noted(*arguments: Any) -> None:
+        written.append(arguments)
+        write(*arguments)
+
+    # When it counts as long
+    monkeypatch.setattr(module, "write", noted)
+    monkeypatch.setattr(animation, "_LONG", 0)
+    assert rendered(source, {target: Image().fit(220, 220)}) == [target]
+
+    assert len(written) <= 2
+    assert probe(target).frames == 4
