@@ -95,7 +95,8 @@ class _SqliteConnection(sqlite3.Connection):
 
     def end_queries(self) -> None:
         for cursor in list(self._cursors):
-            cursor.close()
+            with suppress(sqlite3.Error):  # the connection may be closed already
+                cursor.close()
 
 
 class _SqlitePool(PooledSqliteDatabase):  # type: ignore[misc]  # Peewee has no types
@@ -115,8 +116,7 @@ class _SqlitePool(PooledSqliteDatabase):  # type: ignore[misc]  # Peewee has no 
         return connection
 
     def _close(self, conn: _SqliteConnection, close_conn: bool = False) -> None:
-        with suppress(sqlite3.Error):  # it may be closed already
-            conn.end_queries()
+        conn.end_queries()
         super()._close(conn, close_conn)
 
 

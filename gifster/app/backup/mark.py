@@ -81,7 +81,7 @@ def _read(mine: dict[str, str], file: TextIO) -> Mark:
     try:
         found = json.loads(first)
         outbox = found.pop("outbox", "")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         raise _another() from None
     if found != mine:
         raise _another()
