@@ -9,6 +9,7 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from gifster.imaging import animation, gif_rewriter, png_frames, stills, stripping, video
@@ -71,7 +72,7 @@ def render_here(  # noqa: PLR0913, PLR0917
                     (smaller_than or {}).get(target),
                     recipe.percent,
                     recipe.timing,
-                    _most_bytes(info, recipe),
+                    math.inf if _is_of_quality(info, recipe) else _most_bytes(info, recipe),
                 )
             )
         elif content_type not in video.TYPES:
@@ -96,9 +97,9 @@ def render_here(  # noqa: PLR0913, PLR0917
         targets = animation.encode(source, read, outputs, fingerprinting.add, indexed)
         first = next(targets, None)
         yield fingerprinting.fingerprint()
-        if first is not None:
-            yield first
-            yield from targets
+        for target in [] if first is None else chain([first], targets):
+            _has_source(source, info, recipes[target], target)
+            yield target
 
 
 def _of_source(recipe: Image, info: ImageInfo) -> Image:
@@ -144,6 +145,27 @@ def _most_bytes(info: ImageInfo, recipe: Image) -> float:
     return info.bytes if is_same and is_smaller else math.inf
 
 
+def _is_of_quality(info: ImageInfo, recipe: Image) -> bool:
+    """Whether a version is the source, encoded anew in a quality, and nothing else. PNG has no
+    quality, and keeps its pixels in any case."""
+    kind = recipe.result_type(info.content_type)
+    is_anew = recipe.percent is not None and kind == info.content_type != "image/png"
+    return is_anew and _keeps_pixels(info, replace(recipe, percent=None))
+
+
+def _has_source(source: Path, info: ImageInfo, recipe: Image, target: Path) -> bool:
+    """Give a version the pixels of the source, if it is that in another quality and has more bytes:
+    these are as good as they can be. Returns whether it has no more bytes now."""
+    if not _is_of_quality(info, recipe):
+        return False
+    if target.stat().st_size <= info.bytes:
+        return True
+    if info.content_type == "image/gif":
+        gif_rewriter.rewrite(source, info, target)
+        return True
+    return _is_copied(source, info, target)
+
+
 def _is_copied(source: Path, info: ImageInfo, target: Path) -> bool:
     """Copy the source without its metadata, for a version that has its pixels.
 
@@ -186,7 +208,10 @@ def _render_stills(
         else:
             picture = stills.decode(source, info, plans or [fingerprinter.plan])
         for target, recipe in shown.items():
-            stills.write(picture, info, recipe, target, _most_bytes(info, recipe))
+            most_bytes, is_of_quality = _most_bytes(info, recipe), _is_of_quality(info, recipe)
+            stills.write(picture, info, recipe, target, math.inf if is_of_quality else most_bytes)
+            if is_of_quality and not _has_source(source, info, recipe, target):
+                stills.write(picture, info, recipe, target, most_bytes)
             yield target
     if info.frames == 1:
         fingerprinter.show(upright := picture.upright())

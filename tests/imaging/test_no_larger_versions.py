@@ -136,6 +136,18 @@ def test_a_gif_of_a_quality_has_no_more_bytes_than_the_original(tmp_path: Path):
     assert target.stat().st_size <= source.stat().st_size
 
 
+@pytest.mark.parametrize("name", ["JPEG", "WebP", "AVIF"])
+def test_a_still_of_a_higher_quality_than_the_original_has_its_pixels(tmp_path: Path, name: str):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(STILLS[name])
+
+    images.make(source, {target: Image().quality(99)})
+
+    assert target.stat().st_size <= source.stat().st_size
+    [made], [wanted] = shown(target), shown(source)
+    assert made.tobytes() == wanted.tobytes()
+
+
 def block(control: bytes, color: int) -> bytes:
     """A frame of 2 × 2 pixels."""
     data = PIL.Image.new("L", (2, 2), color).tobytes("gif", "L", 2, 0)
