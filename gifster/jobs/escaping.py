@@ -6,7 +6,7 @@ terminal.
 
 
 def escaped(text: str) -> str:
-    """A text whose control characters are written as in JSON, such as `\\u001b`."""
+    """A text whose control characters are written as their numbers, such as `\\u001b`."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

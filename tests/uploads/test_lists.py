@@ -84,12 +84,17 @@ def is_clean(app: Application, record: Any) -> bool:
     return app.cached == [] and sorted(app.stored) == sorted(named)
 
 
-def test_a_file_whose_job_is_dead_goes_with_its_place_in_the_list(application: Application):
-    application.create_tables(Trip)
-    trip = Trip.create(photos=[A])
+def give_up(application: Application) -> None:
+    """Have the only job fail for the last time."""
     [job] = application.jobs()
     Promotion(*job.arguments).fail(OSError("away"), give_up=False)
     Job.update(failed_at=time.time()).execute()
+
+
+def test_a_file_whose_job_is_dead_goes_with_its_place_in_the_list(application: Application):
+    application.create_tables(Trip)
+    trip = Trip.create(photos=[A])
+    give_up(application)
 
     trip = fresh(trip)
     trip.remove_photos = True
@@ -103,9 +108,7 @@ def test_a_file_whose_job_is_dead_goes_also_after_another_one_was_added(applicat
     # Given a list whose state is that of a later file
     application.create_tables(Trip)
     trip = Trip.create(photos=[A])
-    [job] = application.jobs()
-    Promotion(*job.arguments).fail(OSError("away"), give_up=False)
-    Job.update(failed_at=time.time()).execute()
+    give_up(application)
     trip = fresh(trip)
     trip.photos.append(B)
     trip.save()
