@@ -38,7 +38,8 @@ class HasUploads(_Model):
     columns behave as Peewee's.
 
     Queries cannot write files: one that would make two rows name the same file, or that is given a
-    source that only an uploader can read, raises `TypeError`.
+    source that only an uploader can read, raises `TypeError`. So does an expression for a mounted
+    column.
     """
 
     def __init__(self, *arguments: Any, **values: Any) -> None:

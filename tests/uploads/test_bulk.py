@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import peewee
 import pytest
 
 from tests.combinations import on_one_platform
@@ -91,11 +92,67 @@ def test_queries_cannot_write_files(
         lambda: model.update(**{column: file}),
         lambda: model.update({field: getattr(fresh(ann), column)}),
         lambda: model.set_by_id(ann.id, {column: file}),
+        lambda: conflicting(model).on_conflict(update={column: file}),
+        lambda: conflicting(model).on_conflict(conflict_target=[model.id], update={field: file}),
+        lambda: model.insert_many([("Bob",)], [model.name]).on_conflict(update={field: file}),
     ]
     for query in queries:
         with pytest.raises(TypeError, match=rf"{model.__name__}\.{column} cannot be .* save\(\)"):
             query().execute()
     assert model.select().count() == 1
+
+
+def conflicting(model: Any) -> Any:
+    return model.insert({model.id: 1, model.name: "Bob"})
+
+
+@BOTH
+@pytest.mark.parametrize("what", ["column", "subquery", "empty subquery", "function", "SQL"])
+def test_queries_cannot_copy_files_by_an_expression(
+    application: Application, model: Any, column: str, what: str
+):
+    model.create(name="Ann", **{column: ONE})
+    application.work()
+    bob, field = model.create(name="Bob"), getattr(model, column)
+    files = model.select(field).where(model.name == "Ann")
+    value = {
+        "column": getattr(model.alias(), column),
+        "subquery": files,
+        # What selects nothing now may select a file when the query runs
+        "empty subquery": model.select(field).where(model.name == "Cid"),
+        "function": peewee.fn.COALESCE(field, files),
+        "SQL": peewee.SQL("avatar"),
+    }[what]
+
+    queries = [
+        lambda: model.insert(name="Cid", **{column: value}),
+        lambda: model.insert_many([{"name": "Cid", field: value}]),
+        lambda: model.replace_many([("Cid", value)], fields=[model.name, field]),
+        lambda: model.update({field: value}).where(model.id == bob.id),
+        lambda: model.set_by_id(bob.id, {column: value}),
+        lambda: conflicting(model).on_conflict(conflict_target=[model.id], update={field: value}),
+        lambda: model.insert(model.select()),
+        lambda: model.insert_from(model.select(), []),
+    ]
+    for query in queries:
+        with pytest.raises(TypeError, match=rf"{model.__name__}\.{column} cannot be written"):
+            query().execute()
+    assert [width(one, column) for one in model.select().order_by(model.id)] == [80, None]
+
+
+def test_queries_cannot_write_a_file_that_waits(application: Application):
+    ann, bob = Person.create(name="Ann", avatar=ONE), Person.create(name="Bob")
+    waiting = fresh(ann).avatar_tmp
+
+    for query in (
+        lambda: Person.update(avatar_tmp=waiting).where(Person.id == bob.id),
+        lambda: conflicting(Person).on_conflict(
+            conflict_target=[Person.id], update={Person.avatar_tmp: waiting}
+        ),
+    ):
+        with pytest.raises(TypeError, match=r"Person\.avatar cannot be written by a query"):
+            query().execute()
+    assert fresh(bob).avatar_tmp is None
 
 
 @BOTH
@@ -107,6 +164,10 @@ def test_queries_without_files_work_as_in_peewee(application: Application, model
         model.insert_from(model.select(model.name).where(model.name == "Dan"), ["name"]).execute()
     model.get_or_create(name="Eve", defaults={column: ONE})
     application.work()
+    for row in ({"id": 1, "name": "Ann"}, {"id": 2, "name": "Bob"}):
+        query = model.insert(row)
+        changes = {"preserve": [model.name], "update": {column: None}}
+        query.on_conflict(conflict_target=[model.id], **changes).execute()
 
     names = {one.name for one in model.select()}
     assert names == {"Ann", "Bob", "Cid", "Dan", "Eve"}

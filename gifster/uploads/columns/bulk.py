@@ -1,8 +1,9 @@
 """Checks the queries that write rows without `save()`, on models with mounted columns.
 
 A query is refused if it would make two rows name the same file, or if it is given a source that
-only an uploader can read. `HasUploads` makes its queries here. The framework's own queries run
-within `saving()`, which lifts the checks.
+only an uploader can read. So is an expression, such as another column or a subquery: nobody knows
+what it will be. `HasUploads` makes its queries here. The framework's own queries run within
+`saving()`, which lifts the checks.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,9 +11,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+import peewee
 from peewee import Field, Node
 
-from gifster.uploads.columns.column import UploadColumn, mounts_of
+from gifster.uploads.columns.column import mounts_of
 
 Q = TypeVar("Q")
 
@@ -32,18 +34,44 @@ def saving() -> Iterator[None]:
         _saving.reset(token)
 
 
-def insert(model: Any, query: Query[Q], data: Any = None, /, **values: Any) -> Q:
+class Insert(peewee.ModelInsert):
+    """Peewee's query, whose `on_conflict()` cannot write files either."""
+
+    @classmethod
+    def of(cls, query: peewee.ModelInsert) -> peewee.ModelInsert:
+        """The same query as Peewee's; one of a class of the application's stays as it is."""
+        if type(query) is not peewee.ModelInsert:
+            return query
+        found = cls.__new__(cls)
+        found.__dict__.update(query.__dict__)  # as Peewee copies its queries
+        return found
+
+    def on_conflict(self, *arguments: Any, **options: Any) -> Any:
+        query: Any = super().on_conflict(*arguments, **options)
+        found = query._on_conflict
+        if found is not None and found._update and not _saving.get():
+            check(query.model, found._update)
+        return query
+
+
+def insert(
+    model: Any, query: Query[peewee.ModelInsert], data: Any = None, /, **values: Any
+) -> peewee.ModelInsert:
     """`insert()` of a model; `query` is Peewee's.
 
     Raises:
       TypeError: a row has a file.
     """
-    if mounts_of(model) and not _saving.get():
-        row = model._normalize_data(data, values)
-        if not isinstance(row, Mapping):  # Peewee also accepts several rows here.
-            return query(checked(model, row, ()))
+    if not mounts_of(model) or _saving.get():
+        return query(data, **values)
+    row = model._normalize_data(data, values)
+    if isinstance(row, Mapping):
         check(model, row)
-    return query(data, **values)
+    elif isinstance(row, Node):  # rows of a query, for all columns of the table
+        check(model, dict.fromkeys(model._meta.sorted_fields, row))
+    else:  # Peewee also accepts several rows here.
+        return Insert.of(query(checked(model, row, ())))
+    return Insert.of(query(data, **values))
 
 
 def update(model: Any, query: Query[Q], data: Any = None, /, **values: Any) -> Q:
@@ -53,30 +81,34 @@ def update(model: Any, query: Query[Q], data: Any = None, /, **values: Any) -> Q
       TypeError: it has a file.
     """
     if mounts_of(model) and not _saving.get():
-        for field, value in model._normalize_data(data, values).items():
-            if isinstance(field, UploadColumn) and value and not isinstance(value, Node):
-                raise field.query_refused()
+        check(model, model._normalize_data(data, values))
     return query(data, **values)
 
 
-def insert_many(model: Any, query: Query[Q], rows: Iterable[Any], fields: Any = None) -> Q:
+def insert_many(
+    model: Any, query: Query[peewee.ModelInsert], rows: Iterable[Any], fields: Any = None
+) -> peewee.ModelInsert:
     """`insert_many()` of a model; `query` is Peewee's.
 
     Raises:
       TypeError: a row has a file.
     """
-    return query(checked(model, rows, fields or ()) if mounts_of(model) else rows, fields)
+    if not mounts_of(model):
+        return query(rows, fields)
+    return Insert.of(query(checked(model, rows, fields or ()), fields))
 
 
-def insert_from(model: Any, query: Query[Q], source: Any, fields: Iterable[Any]) -> Q:
+def insert_from(
+    model: Any, query: Query[peewee.ModelInsert], source: Any, fields: Iterable[Any]
+) -> peewee.ModelInsert:
     """`insert_from()` of a model; `query` is Peewee's.
 
     Raises:
       TypeError: a mounted column is among the fields.
     """
     fields = list(fields)
-    check(model, dict.fromkeys(fields, True))
-    return query(source, fields)
+    check(model, dict.fromkeys(fields or model._meta.sorted_fields, True))
+    return Insert.of(query(source, fields))
 
 
 def checked(model: Any, rows: Any, fields: Iterable[Any]) -> Any:
@@ -115,7 +147,7 @@ def _files_of(model: Any) -> dict[str, Any]:
 
 
 def check(model: Any, row: Mapping[Any, Any]) -> None:
-    """Check a row that is to be inserted.
+    """Check the values that a query is to write into a row.
 
     Raises:
       TypeError: it has a file.
@@ -126,5 +158,6 @@ def check(model: Any, row: Mapping[Any, Any]) -> None:
 def _check(model: Any, row: Mapping[Any, Any], files: Mapping[str, Any]) -> None:
     for key, value in row.items():
         field = key if isinstance(key, Field) else model._meta.combined.get(key)
-        if field is not None and field.name in files and value:
+        # Nobody may ask a query whether it is true: it would run.
+        if field is not None and field.name in files and (isinstance(value, Node) or value):
             raise files[field.name].query_refused()
