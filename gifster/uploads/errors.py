@@ -140,6 +140,11 @@ class CacheFileTaken(UploadError):
     code = "cache_file_taken"
 
 
+class UnreadableColumn(ValueError):
+    """A mounted column or its companion has a text in some row that cannot be read: it is damaged,
+    or a later release wrote it. No upload is at fault, so this is no `UploadError`."""
+
+
 class DataUriInvalid(UploadError):
     """A text that is not a valid data URI."""
 

@@ -11,6 +11,7 @@ from gifster.uploads import (
     CacheListField,
     HasUploads,
     UploadError,
+    errors,
     mount_uploader,
     mount_uploaders,
     process_in_background,
@@ -305,3 +306,77 @@ def test_the_columns_of_models_without_uploads_are_deleted_as_before(app: Applic
     Shop.create(name="a")
     assert Shop.delete().where(Shop.name == "a").execute() == 1
     assert type(Shop.delete()) is peewee.ModelDelete
+
+
+DAMAGED = pytest.mark.parametrize(
+    "text", ["{broken", "7", "[7]", '{"storage": "store", "key": "a"}', '{"versions": {}}']
+)
+
+
+def damage(row: peewee.Model, column: str, text: str) -> None:
+    table = row._meta.table_name
+    db.execute_sql(f"UPDATE {table} SET {column} = '{text}' WHERE id = {row.id}")
+
+
+@pytest.mark.parametrize("text", ["{broken", "7"])
+@pytest.mark.parametrize("column", ["image", "image_tmp", "images", "images_tmp"])
+def test_an_unreadable_column_keeps_no_row_from_being_deleted(
+    app: Application, text: str, column: str, caplog: pytest.LogCaptureFixture
+):
+    # Given two products, of which one has a column that cannot be read
+    damaged, good = product(), product()
+    app.work()
+    damage(damaged, column, text)
+
+    # When both are deleted
+    assert Product.delete().where(Product.id.in_([damaged.id, good.id])).execute() == 2
+    app.work()
+
+    # Then the other's files are gone, and what the readable columns named of this one
+    assert Product.select().count() == 0
+    assert f"table=product id={damaged.id} column={column} reason=" in caplog.text
+    assert f"id={good.id} " not in caplog.text
+    # And the sweep finds the rest
+    sweep(repair=True, min_age_s=-60)
+    assert app.stored == app.cached == []
+
+
+@pytest.mark.parametrize("column", ["image", "image_tmp", "images", "images_tmp"])
+def test_a_record_with_an_unreadable_column_is_deleted(
+    app: Application, column: str, caplog: pytest.LogCaptureFixture
+):
+    damaged = product()
+    app.work()
+    damage(damaged, column, "{broken")
+
+    assert Product(id=damaged.id).delete_instance() == 1
+
+    assert Product.select().count() == 0
+    assert f"table=product id={damaged.id} column={column} reason=" in caplog.text
+
+
+def test_a_hook_that_may_keep_a_file_keeps_those_of_an_unreadable_column(app: Application):
+    class Kept(LogoUploader):
+        def before_remove(self, stored: object) -> None:
+            """Might refuse."""
+
+    class Contract(Base):
+        scan = mount_uploader(Kept)
+
+    app.create_tables(Contract)
+    contract = Contract.create(scan=ONE)
+    damage(contract, "scan", '{"storage": "store"}')
+
+    with pytest.raises(errors.UnreadableColumn, match=r"contract\.scan"):
+        Contract.delete().execute()
+    assert Contract.select(Contract.id).count() == 1
+
+
+@DAMAGED
+@pytest.mark.parametrize("column", ["image", "image_tmp", "images", "images_tmp"])
+def test_a_column_that_cannot_be_read_says_which_it_is(app: Application, text: str, column: str):
+    damage(product(), column, text)
+
+    for read in (Product.get, lambda: list(Product.select())):
+        with pytest.raises(errors.UnreadableColumn, match=rf"product\.{column} the text .*NULL"):
+            read()

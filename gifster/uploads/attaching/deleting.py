@@ -5,6 +5,7 @@ queries, so the children's files go whether or not the parent has uploads. All o
 transaction with the jobs that delete the files; a rollback keeps rows and files.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,7 +18,16 @@ from gifster.uploads.attaching.list_attacher import attacher_of
 from gifster.uploads.attaching.saved import Saved
 from gifster.uploads.columns.column import mounts_of
 from gifster.uploads.columns.record import uploads_of
-from gifster.uploads.columns.rows import Record, locked_row, real_database, select
+from gifster.uploads.columns.rows import (
+    Record,
+    locking_query,
+    read_by_columns,
+    real_database,
+    select,
+)
+from gifster.uploads.uploader import Uploader
+
+logger = logging.getLogger("gifster.uploads")
 
 #: The record that `delete_instance()` deletes now: its model and its primary key.
 _deleting: ContextVar[tuple[Any, Any] | None] = ContextVar("gifster_uploads_deleting", default=None)
@@ -37,14 +47,16 @@ def delete(
             return delete_instance(*arguments, **options)
         with transaction(record._meta.database):
             return delete_instance(*arguments, **options)
-    with transaction(record._meta.database):
-        row = locked_row(record)
+    database = real_database(record._meta.database)
+    with transaction(database):
+        query = locking_query(record)
+        rows = read_by_columns(type(record), database.execute(query))
         deleting = Saved(record, [], deleting=True)
         with _is_deleted(record):
             deleted = delete_instance(*arguments, **options)
         # With soft deletion the row is still there, and keeps its files.
-        if row is not None and locked_row(record) is None:
-            _detach_all(row)
+        if rows and not database.execute(query).fetchall():
+            _detach_all(*rows[0])
             if uploads_of(record).open:
                 uploads_of(record).open.append(deleting)
     return deleted
@@ -63,11 +75,28 @@ def _is_deleted(record: Record) -> Iterator[None]:
         _deleting.reset(token)
 
 
-def _detach_all(row: Record) -> None:
+def _detach_all(row: Record, unreadable: dict[str, Exception]) -> None:
+    """Detach the files of a deleted row. Those that it named in a column that cannot be read are
+    left to the sweep, which finds them when no row names them.
+
+    Parameters:
+      unreadable: these columns, by name, with the reason.
+    """
+    for name, error in unreadable.items():
+        table = row._meta.table_name
+        said = "deleted, and its files left to the sweep: table=%s id=%s column=%s reason=%s"
+        logger.warning(said, table, row._pk, name, error)
     for mount in mounts_of(row):
+        if mount.name in unreadable and _may_refuse(mount.uploader):
+            raise unreadable[mount.name]
         attacher = attacher_of(row, mount)
         attacher.detach(mount.stored_files(row), deleting=True)
         attacher.drop(mount.pending(row), row.__data__)
+
+
+def _may_refuse(uploader: type[Uploader]) -> bool:
+    """Whether an uploader has a hook of its own that may keep a file."""
+    return uploader.before_remove is not Uploader.before_remove
 
 
 def delete_query(model: Any, query: Callable[[], Any]) -> Any:
@@ -85,22 +114,23 @@ class DeleteWithFiles(peewee.ModelDelete):
     def _execute(self, database: Any) -> Any:
         with transaction(real_database(database)):
             if self._return_cursor:  # The caller wants columns of the deleted rows.
-                rows, result = self._rows_to_delete(database), self._delete(database)
+                rows = self._read(database, self._rows_to_delete(database))
+                result = super()._execute(database)  # type: ignore[misc]
                 result.fill_cache()  # SQLite refuses the jobs while it has rows to give.
             else:
                 query: Any = self.clone()
-                rows = list(query.returning(self.model)._delete(database))
+                rows = self._read(database, query.returning(self.model))
                 result = len(rows)
-            for row in rows:
+            for row, unreadable in rows:
                 if _deleting.get() != (self.model, row._pk):  # `delete()` sees to that one.
-                    _detach_all(row)
+                    _detach_all(row, unreadable)
         return result
 
-    def _delete(self, database: Any) -> Any:
-        return super()._execute(database)  # type: ignore[misc]
+    def _read(self, database: Any, query: Any) -> list[tuple[Any, dict[str, Exception]]]:
+        return read_by_columns(self.model, database.execute(query))
 
-    def _rows_to_delete(self, database: Any) -> list[Any]:
+    def _rows_to_delete(self, database: Any) -> Any:
         rows = select(self.model)
         if self._where is not None:
             rows = rows.where(self._where)
-        return list(rows.for_update() if database.for_update else rows)
+        return rows.for_update() if database.for_update else rows

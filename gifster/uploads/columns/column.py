@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import peewee
 
+from gifster.uploads.columns.fields import UNREADABLE, parsed_list, unreadable
 from gifster.uploads.enqueueing import Background
 from gifster.uploads.files.cache import CachedFile, dumps
 from gifster.uploads.files.stored import StoredFile
@@ -121,12 +122,14 @@ class UploadColumn(_Field, Generic[U]):
         return json.dumps(value.dump(), ensure_ascii=False)
 
     def python_value(self, value: str | None) -> Any:
-        if self.many:
-            loaded = json.loads(value) if value else []
-            return [StoredFile.load(item).from_row() for item in loaded]
         if value in (None, "", "null"):  # an empty text is no file
-            return None
-        return StoredFile.loads(str(value)).from_row()
+            return [] if self.many else None
+        try:
+            if self.many:
+                return [StoredFile.load(item).from_row() for item in parsed_list(value)]
+            return StoredFile.loads(str(value)).from_row()
+        except UNREADABLE as error:
+            raise unreadable(self, value, error) from error
 
     def query_refused(self) -> TypeError:
         """The error of a query that is given a file."""

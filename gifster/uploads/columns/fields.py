@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import peewee
 
+from gifster.uploads.errors import UnreadableColumn
 from gifster.uploads.files.cache import CachedFile, dumps
 
 
@@ -28,6 +29,31 @@ class UploadFailure:
 
 
 V = TypeVar("V")
+
+#: What a text raises that is no JSON, or the JSON of something else.
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+
+def unreadable(field: Any, value: object, error: Exception) -> UnreadableColumn:
+    """The error of a text in a column that cannot be read; `error` says why."""
+    column = f"{field.model._meta.table_name}.{field.column_name}"
+    return UnreadableColumn(
+        f"a row has in {column} the text {str(value)[:80]!r}, which cannot be read ({error!r}): "
+        "write it anew from a backup, or NULL"
+    )
+
+
+def parsed_list(text: str) -> list[Any]:
+    """A JSON list.
+
+    Raises:
+      ValueError, TypeError, RecursionError: the text is none.
+    """
+    found = json.loads(text)
+    if not isinstance(found, list):
+        raise TypeError("not a list")
+    return found
+
 
 #: The states of an upload, as a `StateField` has them.
 UploadState = Literal["queued", "processing", "ready", "failed"]
@@ -59,7 +85,12 @@ class CacheField(_Nullable[CachedFile | None]):
         return None if value is None else dumps(value.dump())
 
     def python_value(self, value: str | None) -> CachedFile | None:
-        return None if value is None else CachedFile.load(json.loads(value))
+        if value in (None, "", "null"):
+            return None
+        try:
+            return CachedFile.load(json.loads(value))
+        except UNREADABLE as error:
+            raise unreadable(self, value, error) from error
 
 
 class CacheListField(_Nullable[list[CachedFile]]):
@@ -69,7 +100,12 @@ class CacheListField(_Nullable[list[CachedFile]]):
         return dumps([cached.dump() for cached in value]) if value else None
 
     def python_value(self, value: str | None) -> list[CachedFile]:
-        return [] if value is None else [CachedFile.load(item) for item in json.loads(value)]
+        if value in (None, "", "null"):
+            return []
+        try:
+            return [CachedFile.load(item) for item in parsed_list(value)]
+        except UNREADABLE as error:
+            raise unreadable(self, value, error) from error
 
 
 class ProcessingField(_Boolean):
@@ -93,4 +129,9 @@ class ErrorField(_Nullable[UploadFailure | None]):
         return None if value is None else json.dumps(asdict(value), ensure_ascii=False)
 
     def python_value(self, value: str | None) -> UploadFailure | None:
-        return None if value is None else UploadFailure(**json.loads(value))
+        if value in (None, "", "null"):
+            return None
+        try:
+            return UploadFailure(**json.loads(value))
+        except UNREADABLE as error:
+            raise unreadable(self, value, error) from error

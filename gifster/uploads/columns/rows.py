@@ -90,6 +90,29 @@ def loaded(query: Any) -> list[tuple[Any, Any]]:
     return found
 
 
+def read_by_columns(model: Any, cursor: Any) -> list[tuple[Any, dict[str, Exception]]]:
+    """The rows of a query for all columns of a model, each as its record and the errors of those
+    columns that cannot be read, by field name. The record does not have these.
+
+    Parameters:
+      cursor: the driver's, with rows that Peewee has not converted (`database.execute()`).
+    """
+    fields, keys, found = model._meta.sorted_fields, key_names(model), []
+    for row in cursor.fetchall():
+        values, errors = {}, {}
+        for field, value in zip(fields, row, strict=True):
+            try:
+                values[field.name] = field.python_value(value)
+            except Exception as error:
+                if field.name in keys:
+                    raise
+                errors[field.name] = error
+        record = model(__no_default__=1, **values)  # as Peewee makes a record of a row
+        record._dirty.clear()
+        found.append((record, errors))
+    return found
+
+
 def loaded_by(
     statement: Statement, query: Callable[[], Any], **values: Any
 ) -> list[tuple[Any, Any]]:
@@ -172,7 +195,12 @@ def texts_of(column: Any, pk: Any) -> tuple[str | None, ...]:
 
 
 def locked_row(record: Any) -> Any:
-    """The record's row as it is now, locked until the transaction ends; None if it is gone.
+    """The record's row as it is now, locked until the transaction ends; None if it is gone."""
+    return locking_query(record).get_or_none()
+
+
+def locking_query(record: Any) -> Any:
+    """A query for the record's row, which it locks until the transaction ends.
 
     Others may still insert rows that refer to it: with the stronger lock of `FOR UPDATE` they wait,
     and two transactions easily wait for each other. SQLite needs no lock of the row: its write
@@ -180,7 +208,7 @@ def locked_row(record: Any) -> Any:
     """
     query = select(type(record)).where(record._pk_expr())
     locks = real_database(record._meta.database).for_update
-    return (query.for_update("FOR NO KEY UPDATE") if locks else query).get_or_none()
+    return query.for_update("FOR NO KEY UPDATE") if locks else query
 
 
 def bare_record(model: type[M], values: dict[str, Any]) -> M:
