@@ -35,6 +35,13 @@ try:
     broker_url(settings)
     if multiprocessing.parent_process() is not None:  # a worker, not somebody who reads the actors
         installation.check(settings)
+        installation.check_migrated(settings)
     broker = boot(settings)
-except (SettingsError, NoEmbeddedBroker, installation.NoInstallation, NewerDatabase) as error:
+except (
+    SettingsError,
+    NoEmbeddedBroker,
+    installation.NoInstallation,
+    installation.NotMigrated,
+    NewerDatabase,
+) as error:
     sys.exit(f"gifster.actors: {error}")

@@ -252,14 +252,30 @@ def check_not_newer(database: peewee.Database | None = None) -> None:
         raise NewerDatabase(unknown)
 
 
+def count_pending(database: peewee.Database) -> int:
+    """How many `pending_migrations()` there are, for each start of a worker: it loads no runner."""
+    with database.connection_context():
+        lacking = _ours() - set(_applied(database))
+        return len(lacking) + len(jobs.pending_migrations(database))
+
+
 def _unknown(database: peewee.Database) -> list[str]:
-    """The names of the applied migrations that this release does not have. It reads the table of
-    Peewee's runner, which takes longer to load than all of this."""
+    """The names of the applied migrations that this release does not have."""
+    ours = _ours()
+    return [name for name in _applied(database) if name not in ours]
+
+
+def _ours() -> set[str]:
+    return {path.stem for path in MIGRATIONS.glob("[0-9]*.py")}
+
+
+def _applied(database: peewee.Database) -> list[str]:
+    """The names of the applied migrations. It reads the table of Peewee's runner, which takes
+    longer to load than all of this."""
     if not database.table_exists(APPLIED):
         return []
-    ours = {path.stem for path in MIGRATIONS.glob("[0-9]*.py")}
-    applied = database.execute_sql(f'SELECT "name" FROM "{APPLIED}" ORDER BY "name"').fetchall()  # noqa: S608
-    return [name for (name,) in applied if name not in ours]
+    rows = database.execute_sql(f'SELECT "name" FROM "{APPLIED}" ORDER BY "name"').fetchall()  # noqa: S608
+    return [name for (name,) in rows]
 
 
 def _runner(database: peewee.Database | None = None) -> "Runner":

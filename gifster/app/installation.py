@@ -5,12 +5,15 @@ No command makes a new one by being started in the wrong folder: it says where i
 restore` brings one back.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import peewee
 
 from gifster.app import database
 from gifster.app.faults import is_database_error
+from gifster.app.numbers import counted
 from gifster.app.private import VAR
 from gifster.app.settings import Settings
 from gifster.app.settings.loading import FILE
@@ -23,6 +26,10 @@ RESTORING = VAR / "restoring.json"
 
 class NoInstallation(Exception):
     """There is no installation here, or it is not complete. The message says where we looked."""
+
+
+class NotMigrated(Exception):
+    """The database is of an earlier release, or has no tables. The message says what to do."""
 
 
 def check(settings: Settings) -> None:
@@ -44,9 +51,35 @@ def check(settings: Settings) -> None:
             f"there is no database in {file.absolute()}: run this in Gifster's folder, or make a "
             "new database with gifster migrate"
         )
+    with _database_beside(settings) as beside:
+        database.check_not_newer(beside)
+
+
+def check_migrated(settings: Settings) -> None:
+    """Check that the database, which is there, has what this release needs. A worker would fail
+    each job that meets a missing column, until its attempts are used up. A server that does not
+    answer passes.
+
+    Raises:
+      NotMigrated: says what to do.
+    """
+    pending = 0
+    with _database_beside(settings) as beside:
+        pending = database.count_pending(beside)
+    if pending:
+        raise NotMigrated(
+            f"the database is not up to date ({counted(pending, 'pending migration')}): "
+            "run gifster migrate"
+        )
+
+
+@contextmanager
+def _database_beside(settings: Settings) -> Iterator[peewee.Database]:
+    """The database of the settings, beside the one that the models use. If it does not answer, the
+    block ends."""
     beside = database.opened(settings.database.url)
     try:
-        database.check_not_newer(beside)
+        yield beside
     except (peewee.PeeweeException, OSError) as error:
         if not is_database_error(error):
             raise

@@ -20,6 +20,7 @@ from gifster.cli.root import (
     end_with_supervisor,
     refused_by_the_database,
     settings_here,
+    wait_until_migrated,
 )
 
 #: No process of ours needs more open files than this.
@@ -147,6 +148,7 @@ def worker() -> None:
     check_files(settings)
     check_traces(settings.traces)
     end_with_supervisor()
+    wait_until_migrated(settings)
     status = run_workers(
         "gifster.actors",
         again=["-m", "gifster", "worker"],
@@ -170,6 +172,8 @@ def scheduler() -> None:
     log_to_stderr()
     settings = settings_here()
     check_installation(settings)
+    end_with_supervisor()
+    wait_until_migrated(settings)
     with loading():
         from gifster import scheduler as gifster_scheduler
         from gifster.app.boot import configure
@@ -180,6 +184,5 @@ def scheduler() -> None:
     trace_process(settings.traces)
     if settings.broker.url.startswith("stub:"):
         raise Refused(FOR_TESTS)
-    end_with_supervisor()
     with refused_by_the_database():
         gifster_scheduler.run(settings)

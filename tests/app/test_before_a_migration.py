@@ -1,0 +1,64 @@
+"""Workers and schedulers of a release that start before its migration, as they do on Kubernetes and
+where somebody has forgotten it."""
+
+import re
+import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from tests import images
+from tests.machine import eventually
+from tests.stack import Stack
+
+WAITS = "(1 pending migration): run gifster migrate, for which this process waits"
+
+
+def undo_a_migration(stack: Stack) -> None:
+    """Make the database one of a release before `0023_hashes_as_sent`."""
+    with closing(sqlite3.connect(stack.var / "gifster.db")) as connection:
+        connection.execute('DROP INDEX "gif_sent"')
+        connection.execute('ALTER TABLE "gif" DROP COLUMN "sent_sha256"')
+        connection.execute("DELETE FROM schema_migration WHERE name = '0023_hashes_as_sent'")
+        connection.commit()
+
+
+def test_workers_and_schedulers_wait_for_the_migration(new_stack: Callable[..., Stack]):
+    # Given an upload that no worker has stored yet, and the database of a release before
+    stack = new_stack()
+    stack.start_web()
+    gif_id = stack.upload(images.gif()).json()["id"]
+    undo_a_migration(stack)
+
+    # When two workers and a scheduler start
+    waiting = [stack.start("gifster", name) for name in ("worker", "worker", "scheduler")]
+    eventually(lambda: stack.log("gifster-worker").count(WAITS) == 2)
+    eventually(lambda: stack.log("gifster-scheduler").count(WAITS) == 1)
+
+    # I expect a signal to stop one of them in order
+    waiting[0].send_signal(signal.SIGTERM)
+    assert waiting[0].wait(60) == 0
+
+    # And the others to begin once the database is migrated, without an attempt that failed
+    stack.migrate()
+    assert stack.finished(gif_id)["state"] == "ready"
+    eventually(lambda: "the scheduler is ready" in stack.log("gifster-scheduler"))
+    assert " fail " not in stack.log("gifster-worker")
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["no tables", "a release before"])
+def test_a_plain_worker_says_what_is_missing(new_stack: Callable[..., Stack], made: bool):
+    # Given a database without tables, or of a release before
+    stack = new_stack()
+    if made:
+        undo_a_migration(stack)
+    else:
+        (stack.var / "gifster.db").write_bytes(b"")
+
+    worker = stack.start_worker()
+
+    assert worker.wait(60) != 0
+    said = stack.log("dramatiq-gifster.actors")
+    assert re.search(r"is not up to date \(\d+ pending migrations?\): run gifster migrate", said)
