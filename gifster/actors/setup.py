@@ -25,6 +25,11 @@ from gifster.app.database import NewerDatabase  # noqa: E402
 from gifster.app.valkey import NoEmbeddedBroker  # noqa: E402
 from gifster.jobs.parent import end_with_main_process  # noqa: E402
 
+
+def _tell(why: str) -> None:
+    print(f"gifster.actors: {why}", file=sys.stderr, flush=True)
+
+
 # As early as possible, not only once the worker runs: a process that cannot start tells its parent,
 # and would wait for ever if that is killed in the meantime.
 end_with_main_process()
@@ -35,13 +40,7 @@ try:
     broker_url(settings)
     if multiprocessing.parent_process() is not None:  # a worker, not somebody who reads the actors
         installation.check(settings)
-        installation.check_migrated(settings)
+        installation.wait_until_migrated(settings, _tell)
     broker = boot(settings)
-except (
-    SettingsError,
-    NoEmbeddedBroker,
-    installation.NoInstallation,
-    installation.NotMigrated,
-    NewerDatabase,
-) as error:
+except (SettingsError, NoEmbeddedBroker, installation.NoInstallation, NewerDatabase) as error:
     sys.exit(f"gifster.actors: {error}")

@@ -5,7 +5,9 @@ No command makes a new one by being started in the wrong folder: it says where i
 restore` brings one back.
 """
 
-from collections.abc import Iterator
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,19 +19,18 @@ from gifster.app.numbers import counted
 from gifster.app.private import VAR
 from gifster.app.settings import Settings
 from gifster.app.settings.loading import FILE
+from gifster.jobs.signal_event import SignalEvent
 
 #: What only an installation has below `var/`.
 TRACES = ("gifster.db", "secret", "valkey", "store", "cache")
 #: While this file is there, `gifster restore` has not finished.
 RESTORING = VAR / "restoring.json"
+#: How often a process that waits for a migration looks (seconds).
+LOOK_EVERY_S = 2.0
 
 
 class NoInstallation(Exception):
     """There is no installation here, or it is not complete. The message says where we looked."""
-
-
-class NotMigrated(Exception):
-    """The database is of an earlier release, or has no tables. The message says what to do."""
 
 
 def check(settings: Settings) -> None:
@@ -55,22 +56,43 @@ def check(settings: Settings) -> None:
         database.check_not_newer(beside)
 
 
-def check_migrated(settings: Settings) -> None:
-    """Check that the database, which is there, has what this release needs. A worker would fail
-    each job that meets a missing column, until its attempts are used up. A server that does not
-    answer passes.
+def wait_until_migrated(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Wait until the database, which is there, has what this release needs. Without that, a worker
+    would fail each job that meets a missing column, until its attempts are used up. A server that
+    does not answer passes.
+
+    A signal to stop ends the process, in order: it may be the first one of a container, which the
+    system does not end.
+
+    Parameters:
+      tell: is told once what it waits for.
 
     Raises:
-      NotMigrated: says what to do.
+      NoInstallation: it is gone.
+      NewerDatabase: a later release has migrated it.
     """
-    pending = 0
+    over: SignalEvent | None = None
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    while (pending := _count_pending(settings)) != 0:
+        if over is None:
+            tell(
+                f"the database is not up to date ({counted(pending, 'pending migration')}): "
+                "run gifster migrate, for which this process waits"
+            )
+            over = SignalEvent()
+            over.set_at(*before)
+        if over.wait(LOOK_EVERY_S):
+            sys.exit(0)
+        check(settings)
+    if over is not None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _count_pending(settings: Settings) -> int:
     with _database_beside(settings) as beside:
-        pending = database.count_pending(beside)
-    if pending:
-        raise NotMigrated(
-            f"the database is not up to date ({counted(pending, 'pending migration')}): "
-            "run gifster migrate"
-        )
+        return database.count_pending(beside)
+    return 0  # it does not answer
 
 
 @contextmanager

@@ -6,8 +6,6 @@ images and no database.
 
 import os
 import select
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 #: Locked by the `gifster dev` that runs in this folder; has its process and its port.
 DEV_LOCK = Path("var/dev.lock")
-#: How often a process that waits for a migration looks (seconds).
-LOOK_EVERY_S = 2.0
 
 
 class Refused(click.ClickException):
@@ -195,31 +191,18 @@ def check_installation(settings: "Settings") -> None:
 
 
 def wait_until_migrated(settings: "Settings") -> None:
-    """Wait until the database is up to date, and say so once. A signal to stop ends the process, in
-    order: it may be the first one of a container, which the system does not end.
+    """Wait until the database is up to date, and say so once.
 
     Raises:
       Refused: there is no installation here any more, or a later release has migrated it.
     """
     from gifster.app import installation
-    from gifster.jobs.signal_event import SignalEvent
+    from gifster.app.database import NewerDatabase
 
-    over: SignalEvent | None = None
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    while over is None or not over.wait(LOOK_EVERY_S):
-        check_installation(settings)
-        try:
-            installation.check_migrated(settings)
-        except installation.NotMigrated as error:
-            if over is None:
-                say(f"gifster: {error}, for which this process waits", err=True)
-                over = SignalEvent()
-                over.set_at(*before)
-        else:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            return
-    sys.exit(0)
+    try:
+        installation.wait_until_migrated(settings, lambda why: say(f"gifster: {why}", err=True))
+    except (installation.NoInstallation, NewerDatabase) as error:
+        raise Refused(str(error)) from None
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from tests import images
 from tests.machine import eventually
 from tests.stack import Stack
 
-WAITS = "(1 pending migration): run gifster migrate, for which this process waits"
+WAITS = re.compile(
+    r"is not up to date \(\d+ pending migrations?\): run gifster migrate, for which this process"
+)
 
 
 def undo_a_migration(stack: Stack) -> None:
@@ -34,8 +36,8 @@ def test_workers_and_schedulers_wait_for_the_migration(new_stack: Callable[..., 
 
     # When two workers and a scheduler start
     waiting = [stack.start("gifster", name) for name in ("worker", "worker", "scheduler")]
-    eventually(lambda: stack.log("gifster-worker").count(WAITS) == 2)
-    eventually(lambda: stack.log("gifster-scheduler").count(WAITS) == 1)
+    eventually(lambda: len(WAITS.findall(stack.log("gifster-worker"))) == 2)
+    eventually(lambda: len(WAITS.findall(stack.log("gifster-scheduler"))) == 1)
 
     # I expect a signal to stop one of them in order
     waiting[0].send_signal(signal.SIGTERM)
@@ -49,7 +51,7 @@ def test_workers_and_schedulers_wait_for_the_migration(new_stack: Callable[..., 
 
 
 @pytest.mark.parametrize("made", [False, True], ids=["no tables", "a release before"])
-def test_a_plain_worker_says_what_is_missing(new_stack: Callable[..., Stack], made: bool):
+def test_a_plain_worker_waits_too(new_stack: Callable[..., Stack], made: bool):
     # Given a database without tables, or of a release before
     stack = new_stack()
     if made:
@@ -57,8 +59,18 @@ def test_a_plain_worker_says_what_is_missing(new_stack: Callable[..., Stack], ma
     else:
         (stack.var / "gifster.db").write_bytes(b"")
 
-    worker = stack.start_worker()
+    # When two workers start that nobody but Dramatiq looks after
+    stopped, waiting = stack.start_worker(), stack.start_worker()
+    eventually(lambda: len(WAITS.findall(stack.log("dramatiq-gifster.actors"))) == 2)
 
-    assert worker.wait(60) != 0
-    said = stack.log("dramatiq-gifster.actors")
-    assert re.search(r"is not up to date \(\d+ pending migrations?\): run gifster migrate", said)
+    # I expect a signal to stop one of them
+    stopped.send_signal(signal.SIGTERM)
+    assert stopped.wait(60) == 0
+
+    # And the other to begin once the database is migrated
+    stack.migrate()
+    stack.start_web()
+    gif_id = stack.upload(images.gif()).json()["id"]
+    assert stack.finished(gif_id)["state"] == "ready"
+    waiting.send_signal(signal.SIGTERM)
+    assert waiting.wait(60) == 0
