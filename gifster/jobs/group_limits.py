@@ -8,7 +8,7 @@ import peewee
 from peewee import SQL, fn
 
 from gifster.jobs import clock
-from gifster.jobs.job import WITHOUT_ACTOR, Job
+from gifster.jobs.job import Job
 from gifster.jobs.statements import Statement
 
 #: How many jobs of a group may be with the broker at once, unless `connect()` says otherwise.
@@ -27,9 +27,8 @@ def sent_of_group(group: Any, queue: Any, now: Any) -> Any:
     sent = Job.alias("sent")
     its = (sent.group == group) & (sent.queue == queue) & ~sent.held & sent.failed_at.is_null()
     # One that no worker could take is not there: it is sent again now and then, and a group with an
-    # actor that nobody has would never get to its other jobs.
-    has_actor = sent.error.is_null() | ~sent.error.startswith(WITHOUT_ACTOR)
-    its &= has_actor | sent.leased_by.is_null(False)
+    # actor that nobody has would never get to its other jobs. SQLite finds them by `=` only.
+    its &= sent.actor_missing == peewee.Value(False)
     count = sent.select(fn.COUNT(SQL("*"))).where(its)
     # Two counts, because of an `OR` the databases would read the jobs for later as well.
     at_once, by_now = count.where(sent.due_at.is_null()), count.where(sent.due_at <= now)

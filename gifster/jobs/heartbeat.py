@@ -64,8 +64,10 @@ class Worker(peewee.Model):
     host = peewee.CharField()
     pid = peewee.IntegerField()
     threads = peewee.IntegerField()
-    #: Their names, separated by spaces, as many as fit.
-    queues = peewee.CharField()
+    #: The first of its queues, as processes of the former release read them.
+    first_queues = peewee.CharField(column_name="queues")
+    #: All of them; null if a worker of the former release wrote the row.
+    all_queues = peewee.TextField(null=True)
     started_at = peewee.DoubleField()
     seen_at = peewee.DoubleField()
     #: Its resident set size (bytes).
@@ -75,6 +77,12 @@ class Worker(peewee.Model):
     clock_off_s = peewee.DoubleField(null=True)
     #: Whether it is told to take no new jobs.
     quiet = peewee.BooleanField(default=False)
+
+    @property
+    def queues(self) -> str:
+        """The names of its queues, separated by spaces; of a worker of the former release, as many
+        as have 255 characters."""
+        return str(self.first_queues if self.all_queues is None else self.all_queues)
 
     @property
     def alive(self) -> bool:
@@ -154,17 +162,6 @@ def _warn_of_unknown(wanted: Iterable[str], declared: Iterable[str]) -> None:
         logger.warning("no actor has the queue %s: the queues of the actors are %s", queue, known)
 
 
-def _that_fit(queues: Iterable[str]) -> str:
-    """The names that the column takes: PostgreSQL takes no longer text, and then the worker would
-    write no heartbeat at all."""
-    fitting = ""
-    for queue in queues:
-        if len(longer := f"{fitting} {queue}".strip()) > Worker.queues.max_length:
-            break
-        fitting = longer
-    return fitting
-
-
 class Heartbeat(Middleware):
     """Writes the heartbeat of a worker process, and obeys its orders. Where the tables are bound to
     no database it does nothing.
@@ -233,14 +230,16 @@ class Heartbeat(Middleware):
         if Worker._meta.database is None:
             return
         self._reset()
-        queues = worker.consumer_whitelist or broker.get_declared_queues()
+        names = " ".join(sorted(worker.consumer_whitelist or broker.get_declared_queues()))
+        most = Worker.first_queues.max_length
         now = clock.now(Worker._meta.database)
         self._row = Worker(
             id=self._name(),
             host=socket.gethostname(),
             pid=os.getpid(),
             threads=worker.worker_threads,
-            queues=_that_fit(sorted(queues)),
+            first_queues=names if len(names) <= most else names[: most + 1].rpartition(" ")[0],
+            all_queues=names,
             started_at=now,
             seen_at=now,
         )

@@ -8,6 +8,7 @@ import dramatiq
 import dramatiq.broker
 import peewee
 from dramatiq.errors import ActorNotFound
+from peewee import SQL
 
 from gifster.jobs import clock
 from gifster.jobs.asking import BrokerUnavailable, NoBroker
@@ -27,7 +28,8 @@ RESEND_AFTER_S = 60.0
 #: were due (seconds since the epoch: the year 9999).
 NEVER = 253_402_300_799.0
 
-#: How the error of a job begins for which no worker had the actor.
+#: How the error of a job begins for which a worker of the former release had no actor. A job may
+#: raise that error itself, too.
 WITHOUT_ACTOR = f"{ActorNotFound.__name__}("
 
 #: Of the process, as its broker is.
@@ -114,6 +116,8 @@ class Job(peewee.Model):
     error = peewee.TextField(null=True)
     traceback = peewee.TextField(null=True)
     failed_at = peewee.DoubleField(null=True)
+    #: Whether the last worker that got the job had not its actor, and gave it back.
+    actor_missing = peewee.BooleanField(default=False)
     #: The trace that the job belongs to (see `traceparent.py`); null if nobody traces.
     traceparent = peewee.CharField(64, null=True)
 
@@ -176,8 +180,8 @@ class Job(peewee.Model):
         return error is None
 
 
-# A job without a group is in the index of its state only, if there is one: such jobs cost nothing.
-# A query that shall use an index says `held` as its condition does, and never compares it.
+# A job is in the index of its state, and in others if it has a group. A query that shall use an
+# index says its condition word for word, and compares `held` only where that is one of its columns.
 Job.add_index(Job.group, Job.held, where=Job.group.is_null(False), name="outbox_group")
 Job.add_index(
     Job.group, Job.queue, Job.actor, Job.created_at, Job.id, where=Job.held, name="outbox_held"
@@ -191,6 +195,36 @@ Job.add_index(
 )
 Job.add_index(Job.send_at, Job.leased_by, where=Job.leased_by.is_null(False), name="outbox_leased")
 Job.add_index(Job.failed_at, where=Job.failed_at.is_null(False), name="outbox_dead")
+Job.add_index(
+    Job.group,
+    Job.queue,
+    Job.actor_missing,
+    Job.due_at,
+    where=Job.group.is_null(False) & Job.failed_at.is_null() & ~Job.held,
+    name="outbox_sent",
+)
+
+#: The jobs that wait in the order in which they were enqueued; those that were put off, and have
+#: not failed; those that have; and those that were given up. Conditions of indexes.
+_FREE = Job.leased_by.is_null() & Job.failed_at.is_null()
+AT_ONCE = Job.due_at.is_null() & _FREE
+PUT_OFF = Job.due_at.is_null(False) & (Job.attempts == SQL("0")) & _FREE
+FAILED = Job.due_at.is_null(False) & (Job.attempts > SQL("0")) & _FREE
+DEAD = Job.failed_at.is_null(False)
+Job.add_index(
+    Job.queue,
+    Job.held,
+    Job.created_at,
+    Job.id,
+    Job.due_at,
+    Job.leased_by,
+    Job.failed_at,
+    where=AT_ONCE,
+    name="outbox_waiting",
+)
+Job.add_index(Job.queue, Job.due_at, Job.id, where=PUT_OFF, name="outbox_scheduled")
+Job.add_index(Job.queue, Job.due_at, Job.id, Job.attempts, where=FAILED, name="outbox_retrying")
+Job.add_index(Job.queue, Job.failed_at, Job.id, where=DEAD, name="outbox_dead_of")
 
 
 def identity() -> str | None:

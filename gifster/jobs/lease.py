@@ -77,6 +77,7 @@ def _take_statement(*asked: str) -> Statement:
             started_at=value["now"],
             send_at=until,
             held=False,  # the relay may have throttled a job whose message still came
+            actor_missing=False,
         ).where(Job.id == value["job_id"], Job.failed_at.is_null(), Job.leased_by.is_null(), *its)
 
     return Statement(make, ["job_id", *asked, "worker", "thread", "now", "lease_s"])

@@ -289,7 +289,7 @@ class OutboxRows(Middleware):
             # A worker of another release may know it: the relay sends it again, later each time.
             with Job._meta.database.connection_context():
                 its = (Job.id == job_id) & (Job.actor == message.actor_name)
-                Job.update(**_reason(why)).where(its).execute()
+                Job.update(actor_missing=True, **_reason(why)).where(its).execute()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         # Jobs that did not end within the grace period need not wait until their leases run out.
@@ -375,14 +375,16 @@ def _wake(broker: dramatiq.Broker) -> None:
     themselves they would wait as long as they have waited already."""
     now = clock.now(Job._meta.database)
     waiting = Job.leased_by.is_null() & Job.failed_at.is_null() & (Job.send_at > now)
-    its = waiting & ~Job.held & Job.due_at.is_null()  # a job may raise that error itself
-    its &= Job.error.startswith(WITHOUT_ACTOR)
+    its = waiting & ~Job.held & Job.due_at.is_null()
+    # A worker of the former release says so only by the error.
+    its &= Job.actor_missing | Job.error.startswith(WITHOUT_ACTOR)
     its &= Job.actor.in_(list(broker.actors))
     if not Job.select().where(its).exists():
         return
     found = Job.update(send_at=now).where(its & Job.group.is_null()).execute()
     # As many of each group at a time as of its other jobs.
     throttled = {"held": True, "send_at": NEVER, "error": None, "traceback": None}
+    throttled["actor_missing"] = False
     found += Job.update(throttled).where(its & Job.group.is_null(False)).execute()
     if found:
         logger.info("jobs=%d waited for a worker that has their actors", found)

@@ -7,7 +7,7 @@ from gifster.app import database
 #: The names of the migrations, in their order.
 ALL = [path.stem for path in sorted(database.MIGRATIONS.glob("0*.py"))]
 #: The library's migrations that bring what none of Gifster's own has brought.
-OF_JOBS = ["jobs 0007_traces", "jobs 0008_clock", "jobs 0009_backlogs"]
+OF_JOBS = ["jobs 0007_traces", "jobs 0008_clock", "jobs 0009_backlogs", "jobs 0010_lists"]
 
 
 def shape(database: peewee.Database, table: str) -> list[tuple]:

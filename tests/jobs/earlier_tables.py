@@ -10,7 +10,9 @@ from typing import Any
 import peewee
 
 DATA = Path(__file__).parent / "data"
-EARLIER = sorted((DATA / "schemas").glob("*.sql"))
+EARLIER = sorted(
+    (DATA / "schemas").glob("*.sql"), key=lambda path: int(path.name.partition("-")[0])
+)
 
 
 def kind_of(database: Any) -> str:
@@ -29,7 +31,7 @@ def make_as_of(database: Any, earlier: Path) -> None:
     run_sql(database, text.split(f"-- {kind_of(database)}\n")[1].split("-- postgresql\n")[0])
     values = {"id": "job", "actor": "work", "queue": "default", "arguments": '{"args": []}',
               "created_at": 1, "send_at": 2, "deaths": 0, "attempts": 3, "sendings": 0,
-              "held": False}  # fmt: skip
+              "held": False, "actor_missing": False}  # fmt: skip
     present = [c.name for c in database.get_columns("outbox") if c.name in values]
     marks = ", ".join([database.param] * len(present))
     database.execute_sql(

@@ -88,6 +88,7 @@ def test_what_runs_often_does_not_read_the_backlog(sqlite: peewee.SqliteDatabase
         later = time.time() + 3600
         add(count, group="ann", due_at=later)
         add(count, failed_at=0.0, group="ann", send_at=NEVER)
+        add(count, group="ann", actor_missing=True)
         sqlite.execute_sql("UPDATE outbox SET failed_at = rowid WHERE failed_at IS NOT NULL")
         add(count)
 

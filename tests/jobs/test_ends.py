@@ -299,13 +299,20 @@ def test_jobs_of_an_unknown_actor_are_sent_when_a_worker_starts_that_has_it(outb
     assert Job.get_by_id(retried.id).send_at > jobs.now() + 3000
 
 
-def test_a_worker_of_very_many_queues_has_a_heartbeat(outbox: Outbox, worker):
+def test_a_worker_of_very_many_queues_shows_all_of_them(outbox: Outbox, worker):
     names = {f"customer-number-{number}" for number in range(30)}
     for name in names:
         dramatiq.get_broker().declare_queue(name)
 
     worker(threads=1)
 
-    shown = eventually(Worker.get_or_none).queues.split()
-    assert len(shown) > 5
-    assert set(shown) < names
+    row = eventually(Worker.get_or_none)
+    assert set(row.queues.split()) == names
+    # and to processes of the former release as many as their column takes
+    first = row.first_queues.split()
+    assert len(first) > 5
+    assert set(first) < names
+
+    # A worker of that release writes these only
+    row.all_queues = None
+    assert row.queues.split() == first

@@ -89,7 +89,7 @@ def test_a_process_of_an_earlier_release_goes_on_after_the_migration(database: A
 
 def test_an_application_with_nothing_but_the_outbox_gets_the_other_tables(database: Any):
     database.create_tables([jobs.Job])
-    assert jobs.pending_migrations(database) == [NAMES[3], NAMES[4], NAMES[7]]
+    assert jobs.pending_migrations(database) == [NAMES[3], NAMES[4], NAMES[7], NAMES[9]]
 
     jobs.migrate(database)
 
@@ -205,5 +205,5 @@ def test_create_tables_is_the_former_name(database: Any):
 
     assert added == [
         "worker", "paused_queue", "tally", "recurring_job", "outbox_identity",
-        "clock_span", "worker.clock_off_s",
+        "clock_span", "worker.clock_off_s", "worker.all_queues",
     ]  # fmt: skip

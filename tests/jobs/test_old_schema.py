@@ -26,7 +26,7 @@ def old(outbox: Outbox) -> Outbox:
 
 LACKS = (
     r"the table outbox is of an earlier release and lacks due_at, thread, started_at, group_key, "
-    r"held, traceback, traceparent: call gifster\.jobs\.migrate\(database\)"
+    r"held, traceback, actor_missing, traceparent: call gifster\.jobs\.migrate\(database\)"
 )
 
 
