@@ -285,7 +285,9 @@ class OutboxRows(Middleware):
 
     def after_nack(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         job_id, why = message.options.get("outbox_id"), message._exception
-        if job_id is not None and isinstance(why, ActorNotFound):
+        # A job may raise the same error itself, when it sends to an actor that nobody has.
+        is_missing = isinstance(why, ActorNotFound) and message.actor_name not in broker.actors
+        if job_id is not None and why is not None and is_missing:
             # A worker of another release may know it: the relay sends it again, later each time.
             with Job._meta.database.connection_context():
                 its = (Job.id == job_id) & (Job.actor == message.actor_name)

@@ -250,6 +250,26 @@ def test_jobs_that_no_worker_can_take_do_not_throttle_the_others_of_their_group(
     eventually(lambda: jobs.relay() is not None and len(log.ended) == MAX_PER_GROUP + 3)
 
 
+def test_jobs_that_send_to_an_unknown_actor_themselves_count_in_their_group(log: Log, worker):
+    @dramatiq.actor(max_retries=3, min_backoff=600_000)
+    def ask() -> None:
+        dramatiq.get_broker().get_actor("nobody").send()
+
+    # Given jobs of a group that have failed like that
+    for _ in range(10):
+        jobs.enqueue("ask", group="ann")
+    running = worker()
+    failed = Job.select().where((Job.attempts == 1) & Job.error.startswith("ActorNotFound"))
+    eventually(lambda: failed.count() == 10)
+    running.stop()
+
+    # When their retries are due, I expect as many to be sent as the broker may have of a group
+    Job.update(due_at=1.0, send_at=1.0).execute()
+    for _ in range(3):
+        relay()
+    assert Job.select().where(~Job.held).count() == 6
+
+
 def test_a_dead_job_makes_room_for_the_next_one(log: Log, worker):
     for _ in range(10):
         jobs.enqueue("nobody", group="ann")  # an actor that is not known
