@@ -10,12 +10,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gifster.imaging.probe import ImageInfo
-from gifster.jobs import Job, transaction
+from gifster.jobs import Job
 from gifster.uploads.columns import bulk
 from gifster.uploads.columns.attached_file import AttachedFile
 from gifster.uploads.columns.column import UploadColumn
 from gifster.uploads.columns.record import Slot, uploads_of
-from gifster.uploads.columns.rows import check_outbox, locked_row
+from gifster.uploads.columns.rows import (
+    check_outbox,
+    locked_row,
+    locking_transaction,
+    real_database,
+)
 from gifster.uploads.enqueueing import Background, enqueue_recreation, enqueue_update
 from gifster.uploads.errors import NoFileChosen
 from gifster.uploads.files import keys
@@ -311,9 +316,9 @@ class Uploader(AttachedFile, Limits):
         """
         model = type(self.record)
         check_outbox(model)
-        with transaction(model._meta.database):
-            # Another process may have stored the file since the record was loaded, or replaced it.
-            row = locked_row(self.record)
+        database = real_database(model._meta.database)
+        # Another process may have stored the file since the record was loaded, or replaced it.
+        with locking_transaction(database, lambda: locked_row(self.record)) as row:
             attacher = None if row is None else self.mount.attacher(row)
             present = None if attacher is None else attacher.stored_now(self)
             if attacher is None or present is None or present.unprocessed:

@@ -21,6 +21,7 @@ from gifster.uploads.columns.record import uploads_of
 from gifster.uploads.columns.rows import (
     Record,
     locking_query,
+    locking_transaction,
     read_by_columns,
     real_database,
     select,
@@ -48,9 +49,12 @@ def delete(
         with transaction(record._meta.database):
             return delete_instance(*arguments, **options)
     database = real_database(record._meta.database)
-    with transaction(database):
-        query = locking_query(record)
-        rows = read_by_columns(type(record), database.execute(query))
+    query = locking_query(record)
+
+    def lock() -> list[tuple[Any, dict[str, Exception]]]:
+        return read_by_columns(type(record), database.execute(query))
+
+    with locking_transaction(database, lock) as rows:
         deleting = Saved(record, [], deleting=True)
         with _is_deleted(record):
             deleted = delete_instance(*arguments, **options)
@@ -112,7 +116,11 @@ class DeleteWithFiles(peewee.ModelDelete):
         _where: Any
 
     def _execute(self, database: Any) -> Any:
-        with transaction(real_database(database)):
+        database = real_database(database)
+        if database.for_update and database.in_transaction():  # see `locking_transaction()`
+            keys = self.model._meta.get_primary_keys()
+            database.execute(self._rows_to_delete(database, *keys)).close()
+        with transaction(database):
             if self._return_cursor:  # The caller wants columns of the deleted rows.
                 rows = self._read(database, self._rows_to_delete(database))
                 result = super()._execute(database)  # type: ignore[misc]
@@ -129,8 +137,8 @@ class DeleteWithFiles(peewee.ModelDelete):
     def _read(self, database: Any, query: Any) -> list[tuple[Any, dict[str, Exception]]]:
         return read_by_columns(self.model, database.execute(query))
 
-    def _rows_to_delete(self, database: Any) -> Any:
-        rows = select(self.model)
+    def _rows_to_delete(self, database: Any, *fields: Any) -> Any:
+        rows = select(self.model, *fields)
         if self._where is not None:
             rows = rows.where(self._where)
         return rows.for_update() if database.for_update else rows

@@ -13,14 +13,20 @@ from typing import Any
 import peewee
 
 from gifster.jobs import transaction
-from gifster.uploads.attaching.attacher import Attacher
+from gifster.uploads.attaching.attacher import Attacher, Values
 from gifster.uploads.attaching.list_attacher import attacher_of
 from gifster.uploads.attaching.outcome import follow, settle
 from gifster.uploads.attaching.saved import Change, Saved
 from gifster.uploads.columns import bulk
 from gifster.uploads.columns.column import mounts_of
 from gifster.uploads.columns.record import uploads_of
-from gifster.uploads.columns.rows import Record, check_outbox, locked_row, real_database
+from gifster.uploads.columns.rows import (
+    Record,
+    check_outbox,
+    locked_row,
+    locking_transaction,
+    real_database,
+)
 
 
 def save(
@@ -133,13 +139,19 @@ def _write(
 
 def _write_changes(saved: Saved, creating: bool, save_row: Callable[[], Any]) -> Any:
     record, changes = saved.record, saved.changes
+    database = real_database(record._meta.database)
+
+    def lock() -> Values | None:
+        return None if creating else _present_row(record).__data__
+
     with ExitStack() as resources:
         for change in changes:
             for incoming in change.incoming:
                 incoming.prepare(resources)
+        begun = False
         try:
-            with transaction(record._meta.database):
-                before = None if creating else _present_row(record).__data__
+            with locking_transaction(database, lock) as before:
+                begun = True
                 for change in changes:
                     change.before = before
                     change.attacher.write(before, change.incoming)
@@ -148,7 +160,9 @@ def _write_changes(saved: Saved, creating: bool, save_row: Callable[[], Any]) ->
                 for change in changes:
                     _take_in(change)
         except BaseException:
-            _failed(saved)
+            # Without the lock nothing was changed, and the database may answer nothing more.
+            if begun:
+                _failed(saved)
             raise
     return result
 

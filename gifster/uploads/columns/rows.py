@@ -3,18 +3,20 @@ few of Peewee's internals that they rely on.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import peewee
 
-from gifster.jobs import Job
+from gifster.jobs import Job, transaction
 from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.statements import Statement
 
 logger = logging.getLogger("gifster.uploads")
 
 M = TypeVar("M", bound=peewee.Model)
+T = TypeVar("T")
 
 if TYPE_CHECKING:
 
@@ -209,6 +211,25 @@ def locking_query(record: Any) -> Any:
     query = select(type(record)).where(record._pk_expr())
     locks = real_database(record._meta.database).for_update
     return query.for_update("FOR NO KEY UPDATE") if locks else query
+
+
+@contextmanager
+def locking_transaction(database: Any, lock: Callable[[], T]) -> Iterator[T]:
+    """A transaction that begins with a lock of rows, for a `with` block that gets what `lock`
+    returns.
+
+    Within another transaction the lock comes before the savepoint. Who waits for a row that a
+    savepoint has locked or changed waits for the whole transaction, once PostgreSQL has released
+    the savepoint; even if an outer one is rolled back, which ends the lock. Whoever wanted the row
+    again after that stood behind those who waited for it: a deadlock.
+    """
+    if database.in_transaction():
+        found = lock()
+        with transaction(database):
+            yield found
+    else:
+        with transaction(database):
+            yield lock()
 
 
 def bare_record(model: type[M], values: dict[str, Any]) -> M:

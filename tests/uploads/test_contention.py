@@ -1,0 +1,88 @@
+"""Transactions that want one row at the same time, on PostgreSQL: each gets it in turn."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.combinations import on_s3
+from tests.machine import eventually
+from tests.uploads.framework import Application, Person, fresh
+from tests.uploads.records import ONE, RolledBack, atomic
+
+WAITING = """
+SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid = %s
+"""
+
+
+def save(person: Any) -> None:
+    person.avatar = ONE
+    person.save()
+
+
+def delete(person: Any) -> None:
+    person.delete_instance()
+
+
+def delete_by_query(person: Any) -> None:
+    Person.delete().where(Person.id == person.id).execute()
+
+
+def recreate(person: Any) -> None:
+    person.avatar.update_versions()
+
+
+@on_s3
+@pytest.mark.parametrize("change", [save, delete, delete_by_query, recreate])
+def test_what_a_savepoint_has_undone_can_be_done_again_while_others_want_the_row(
+    application: Application, change: Callable[[Any], None]
+):
+    person = Person.create(name="Ann", avatar=ONE)
+    application.work()
+    database = application.database
+    done, undo, undone, go_on = (threading.Event() for _ in range(4))
+    pids: dict[str, int] = {}
+
+    def connected(name: str) -> Any:
+        [pids[name]] = database.execute_sql("SELECT pg_backend_pid()").fetchone()
+
+    def change_twice() -> None:
+        with database.connection_context(), atomic():
+            connected("changes")
+            with suppress(RolledBack), atomic():
+                change(fresh(person))
+                done.set()
+                assert undo.wait(20)
+                raise RolledBack
+            undone.set()
+            assert go_on.wait(20)
+            change(fresh(person))
+
+    def rename() -> None:
+        with database.connection_context():
+            connected("renames")
+            Person.update(name="Bob").where(Person.id == person.id).execute()
+
+    def waits(name: str) -> bool:
+        return name in pids and database.execute_sql(WAITING, (pids[name],)).fetchone() == (1,)
+
+    with ThreadPoolExecutor(2) as threads:
+        # Given a change of a row in a savepoint, and somebody who waits for the row
+        changed: Future[None] = threads.submit(change_twice)
+        assert done.wait(20)
+        renamed = threads.submit(rename)
+        eventually(lambda: waits("renames"))
+        # When the savepoint is undone, a third one gets the row, and the change comes again
+        undo.set()
+        assert undone.wait(20)
+        with atomic():
+            query = Person.select().where(Person.id == person.id)
+            query.for_update("FOR NO KEY UPDATE").get()
+            go_on.set()
+            eventually(lambda: changed.done() or waits("changes"))
+        # Then everybody gets the row in turn
+        changed.result(20)
+        renamed.result(20)
