@@ -119,8 +119,9 @@ class Ledger:
     def names_some(self, beginning: str) -> bool:
         """Whether a row names a file whose full name begins so, and goes on without a slash."""
         return self._any(
-            "SELECT 1 FROM named WHERE name >= ?1 AND name < substr(?1, 1, length(?1) - 1) || '0' "
-            "AND instr(substr(name, length(?1) + 1), '/') = 0",
+            "SELECT 1 FROM named WHERE name >= :value "
+            "AND name < substr(:value, 1, length(:value) - 1) || '0' "
+            "AND instr(substr(name, length(:value) + 1), '/') = 0",
             beginning,
         )
 
@@ -136,12 +137,14 @@ class Ledger:
     def is_in_use(self, key: str) -> bool:
         """Whether a job, or a row of an unknown model, names a key."""
         return self._any(
-            "SELECT 1 FROM keys WHERE key = ?1 UNION ALL SELECT 1 FROM in_jobs WHERE key = ?1", key
+            "SELECT 1 FROM keys WHERE key = :value "
+            "UNION ALL SELECT 1 FROM in_jobs WHERE key = :value",
+            key,
         )
 
     def is_awaited(self, folder: str) -> bool:
         """Whether a job may still write into the folder of an upload."""
-        return self._any("SELECT 1 FROM folders WHERE folder = ?", folder)
+        return self._any("SELECT 1 FROM folders WHERE folder = :value", folder)
 
     def stuck(self) -> Iterator[tuple[int, Any, str]]:
         """Uploads that wait without a job: number of the mounted column, primary key, key."""
@@ -161,8 +164,8 @@ class Ledger:
     def count_suspects(self, place: int | None = None) -> tuple[int, int]:
         """The number of stored and of cached suspects, of one place or of all."""
         query = "SELECT COALESCE(SUM(NOT cached), 0), COALESCE(SUM(cached), 0) FROM suspects"
-        here = " WHERE place = ?1 OR ?1 IS NULL"
-        stored, cached = self._db.execute(query + here, (place,)).fetchone()
+        here = " WHERE place = :place OR :place IS NULL"
+        stored, cached = self._db.execute(query + here, {"place": place}).fetchone()
         return stored, cached
 
     def count_named(self) -> int:
@@ -186,4 +189,4 @@ class Ledger:
             yield text
 
     def _any(self, query: str, value: str) -> bool:
-        return self._db.execute(query, (value,)).fetchone() is not None
+        return self._db.execute(query, {"value": value}).fetchone() is not None
