@@ -9,9 +9,9 @@ from gifster.app.errors import NoAddress
 
 #: A mail server that is away for some hours loses no mail.
 _RETRIES: dict[str, Any] = {
-    "max_retries": 12,
+    "max_retries": 20,
     "min_backoff": 1_000,
-    "max_backoff": 300_000,
+    "max_backoff": 3_600_000,
     "throws": NoAddress,
 }
 

@@ -11,7 +11,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate, parseaddr
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 import jinja2
@@ -21,7 +21,9 @@ from gifster.app.models import User
 from gifster.app.private import write_private
 from gifster.app.settings import Mail
 
-TIMEOUT_S = 30
+#: How long a mail server may take to answer; and to take a mail whose content it has, which it may
+#: check first (RFC 5321, 4.5.3.2.6, would have ten minutes, for which a thread of a worker waits).
+TIMEOUT_S, TAKES_S = 30, 120
 
 _templates = jinja2.Environment(
     loader=jinja2.PackageLoader("gifster.app", "mails"),
@@ -102,6 +104,7 @@ def _render(template: str, *, to: str, sender: str, key: str, **values: object) 
     message["Date"] = formatdate()
     domain = parseaddr(sender)[1].partition("@")[2] or "localhost"
     message["Message-ID"] = f"<{key}@{domain}>"
+    message["Auto-Submitted"] = "auto-generated"  # nobody's absence is told to us (RFC 3834)
     message.set_content(body.lstrip("\n"))
     message.add_alternative(
         _templates.get_template(f"{template}.html").render(values), subtype="html"
@@ -155,6 +158,37 @@ class FileTransport:
         return f"files in {self.folder}"
 
 
+class _Utf8(str):
+    """A text that `smtplib` encodes as UTF-8, where it says ASCII: user names and passwords may
+    have any letters (RFC 4616)."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return super().encode()
+
+
+class _Told(smtplib.SMTP):
+    """A connection that tells whether the server was sent the content of a mail."""
+
+    began = False
+
+    def getreply(self) -> tuple[int, bytes]:
+        code, reply = super().getreply()
+        if code == 354:
+            self.began = True
+            if self.sock is not None:
+                self.sock.settimeout(TAKES_S)
+        return code, reply
+
+    def auth_plain(self, challenge: Any = None) -> str:
+        return _Utf8(super().auth_plain(challenge))
+
+
+class _ToldByTls(_Told, smtplib.SMTP_SSL):
+    pass
+
+
 class SmtpTransport:
     """Talks to a mail server, with STARTTLS where the server offers it."""
 
@@ -176,6 +210,10 @@ class SmtpTransport:
             smtplib.SMTPNotSupportedError,
         ) as error:
             raise NotDelivered(str(error)) from error  # the server has refused it
+        except OSError as error:
+            if server.began:
+                raise
+            raise NotDelivered(str(error)) from error
         finally:
             server.close()
 
@@ -192,16 +230,14 @@ class SmtpTransport:
             )
         return f"smtp {self.host}:{self.port}"
 
-    def _connect(self) -> smtplib.SMTP:
+    def _connect(self) -> _Told:
         context = ssl.create_default_context()
         try:
             if self.tls:
-                server: smtplib.SMTP = smtplib.SMTP_SSL(
-                    self.host, self.port, timeout=TIMEOUT_S, context=context
-                )
+                server: _Told = _ToldByTls(self.host, self.port, timeout=TIMEOUT_S, context=context)
             else:
-                server = smtplib.SMTP(self.host, self.port, timeout=TIMEOUT_S)
-        except (OSError, smtplib.SMTPException) as error:
+                server = _Told(self.host, self.port, timeout=TIMEOUT_S)
+        except (OSError, UnicodeError) as error:  # a name of a host may have no form in the DNS
             raise NotDelivered(str(error)) from error
         try:
             server.ehlo()
@@ -209,8 +245,8 @@ class SmtpTransport:
                 server.starttls(context=context)
                 server.ehlo()
             if self.user:
-                server.login(self.user, self.password)
-        except (OSError, smtplib.SMTPException) as error:
+                server.login(_Utf8(self.user), _Utf8(self.password))
+        except (OSError, UnicodeError) as error:
             server.close()
             raise NotDelivered(str(error)) from error
         return server

@@ -174,13 +174,14 @@ def deliver_welcome(
         return
     mine = User.id == user_id
     unclaimed = mine & User.welcome_claimed_at.is_null()
+    link = ""
+    if web is not None and user.confirmed_at is None and user.welcome_claimed_at is None:
+        link = confirmation_link(user, user.email, Post(transport, sender, web))
+    mail = WelcomeMailer.welcome_email(user, sender, link)
+    # Whatever fails before this is tried again.
     if not User.update(welcome_claimed_at=now()).where(unclaimed).execute():
         logger.info("welcome mail of user=%s is sent already, or is being sent", user_id)
         return
-    link = ""
-    if web is not None and user.confirmed_at is None:
-        link = confirmation_link(user, user.email, Post(transport, sender, web))
-    mail = WelcomeMailer.welcome_email(user, sender, link)
     try:
         transport.deliver(mail)
     except NotDelivered:
