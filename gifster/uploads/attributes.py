@@ -38,6 +38,8 @@ class Attribute(Generic[Value, Assigned]):
     pattern: ClassVar[str]
     #: Whether the columns that have it are list-valued; None if both kinds have it.
     many: ClassVar[bool | None] = False
+    #: When a constructor sets it: 1 before the column itself, which is the second, or after it.
+    turn: ClassVar[int] = 3
 
     #: Whether a class body has it; otherwise the mounted column has added it.
     declared = False
@@ -98,7 +100,7 @@ class RemoveFlag(Attribute[bool, bool | str | None]):
     """`record.remove_image = True` detaches the file with the next save, and False cancels that;
     for a form's check box, whose value is a text (see `form_values.py`)."""
 
-    pattern, many = "remove_{}", None
+    pattern, many, turn = "remove_{}", None, 5
 
     def read(self, attacher: Attacher[Any]) -> bool:
         return attacher.removing
@@ -114,7 +116,7 @@ class RemoteUrl(Attribute[str | None, str | None]):
     gives the URL that was assigned, until the record is saved; None forgets it.
     """
 
-    pattern = "remote_{}_url"
+    pattern, turn = "remote_{}_url", 4
 
     def read(self, attacher: Attacher[Any]) -> str | None:
         url: str | None = attacher.uploader.slot.remote_url
@@ -138,7 +140,7 @@ class RequestHeaders(Attribute[Headers, Headers | None]):
     `remote_image_url`, or with all for `remote_images_urls`; set it before that. A list-valued
     column also takes a list, with the headers for each URL."""
 
-    pattern, many = "remote_{}_request_headers", None
+    pattern, many, turn = "remote_{}_request_headers", None, 1
 
     def read(self, attacher: Attacher[Any]) -> Headers:
         headers: Headers = attacher.value.request_headers
@@ -151,7 +153,7 @@ class RequestHeaders(Attribute[Headers, Headers | None]):
 class RemoteUrls(Attribute[list[str] | None, str | Iterable[str] | None]):
     """`record.remote_images_urls = […]` fetches files; see `UploaderList.assign_remote()`."""
 
-    pattern, many = "remote_{}_urls", True
+    pattern, many, turn = "remote_{}_urls", True, 4
 
     def read(self, attacher: Attacher[Any]) -> list[str] | None:
         urls: list[str] | None = attacher.value.remote_urls
@@ -201,7 +203,7 @@ class ProcessFlag(Attribute[bool, bool | str | None]):
     Only a column that leaves work to a worker has it (see `backgrounder.py`).
     """
 
-    pattern, many = "process_{}_upload", None
+    pattern, many, turn = "process_{}_upload", None, 1
 
     def read(self, attacher: Attacher[Any]) -> bool:
         return bool(attacher.record.__dict__.get(self.name, False))

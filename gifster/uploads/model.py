@@ -45,11 +45,12 @@ class HasUploads(_Model):
     def __init__(self, *arguments: Any, **values: Any) -> None:
         """A new record, as Peewee makes it.
 
-        Files are assigned after all other values, whatever their order, because an uploader reads
-        its record (`cache_owner()`, hooks).
+        Files are assigned after all other values, because an uploader reads its record
+        (`cache_owner()`, hooks), and in the order of a form: a file, then a cache id and a URL,
+        which count without a file, then `remove_<column>`.
         """
         if "__no_default__" not in values:  # Peewee gives it for a row that it loads
-            values = dict(sorted(values.items(), key=lambda item: _is_upload(self, item[0])))
+            values = dict(sorted(values.items(), key=lambda item: _turn(self, item[0])))
         super().__init__(*arguments, **values)
 
     def save(
@@ -143,7 +144,9 @@ class HasUploads(_Model):
         return bulk.insert_from(cls, super().insert_from, query, fields)
 
 
-def _is_upload(record: Record, name: str) -> bool:
-    """Whether setting this attribute may assign a file."""
+def _turn(record: Record, name: str) -> int:
+    """When a constructor sets an attribute: 0 if it is no matter of uploads."""
+    if name in {mount.name for mount in mounts_of(record)}:
+        return 2
     found = inspect.getattr_static(type(record), name, None)
-    return isinstance(found, Attribute) or name in {mount.name for mount in mounts_of(record)}
+    return found.turn if isinstance(found, Attribute) else 0

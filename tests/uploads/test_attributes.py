@@ -1,5 +1,7 @@
 """The attributes beside a mounted column, declared on the model or not."""
 
+from itertools import permutations
+
 import peewee
 import pytest
 
@@ -7,7 +9,7 @@ from gifster import uploads
 from gifster.uploads import mount_uploader, mount_uploaders
 from tests import images
 from tests.combinations import on_one_platform
-from tests.uploads.framework import Application, AvatarUploader, Base, LogoUploader
+from tests.uploads.framework import Application, AvatarUploader, Base, Company, LogoUploader, Person
 
 pytestmark = on_one_platform
 
@@ -168,3 +170,24 @@ def test_a_column_that_leaves_nothing_to_a_worker_has_nothing_to_process_at_once
     assert record.process_logo_upload is False
     with pytest.raises(TypeError, match=r'@store_in_background\("logo"\)'):
         record.process_logo_upload = True
+
+
+def test_the_order_of_a_constructors_values_changes_nothing(application: Application):
+    file, other = images.gif((80, 60)), images.gif((90, 60))
+    shown = Company(logo=other).logo_cache
+
+    # A file of a form counts more than the cache id beside it
+    for values in permutations({"name": "Ann", "logo": file, "logo_cache": shown}.items()):
+        assert Company(**dict(values)).logo.read() == file
+    # What is to be removed is removed
+    given = {"logo_cache": shown, "remove_logo": "1", "name": "Ann"}
+    for values in permutations(given.items()):
+        company = Company(**dict(values))
+        assert company.remove_logo
+        assert company.logo.assigned is None
+    # And a file is stored as its record says
+    given = {"avatar": file, "process_avatar_upload": True, "name": "Ann"}
+    for values in permutations(given.items()):
+        person = Person(**dict(values))
+        person.save()
+        assert person.avatar.stored is not None
