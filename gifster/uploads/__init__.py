@@ -57,8 +57,8 @@ from gifster.uploads.columns.fields import (
     ProcessingField,
     StateField,
     UploadFailure,
-    UploadState,
 )
+from gifster.uploads.columns.states import UploadState
 from gifster.uploads.config import configure
 from gifster.uploads.errors import UploadError
 from gifster.uploads.files.cache import CachedFile

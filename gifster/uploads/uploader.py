@@ -21,6 +21,7 @@ from gifster.uploads.columns.rows import (
     locking_transaction,
     real_database,
 )
+from gifster.uploads.columns.states import FAILED
 from gifster.uploads.enqueueing import Background, enqueue_recreation, enqueue_update
 from gifster.uploads.errors import NoFileChosen
 from gifster.uploads.files import keys
@@ -324,7 +325,7 @@ class Uploader(AttachedFile, Limits):
             if attacher is None or present is None or present.unprocessed:
                 return None
             waits = attacher.pending and not self.mount.many
-            if waits and getattr(row, f"{self.mount.name}_state", None) != "failed":
+            if waits and getattr(row, f"{self.mount.name}_state", None) != FAILED:
                 return None
             values = {} if waits else attacher.working()
             if values:  # the model has columns for them

@@ -20,6 +20,7 @@ from gifster.uploads.columns.column import UploadColumn
 from gifster.uploads.columns.fields import UploadFailure
 from gifster.uploads.columns.record import clear_slot, uploads_of
 from gifster.uploads.columns.rows import Record, check_outbox, key_names
+from gifster.uploads.columns.states import FAILED, PROCESSING, QUEUED, READY
 from gifster.uploads.enqueueing import enqueue_removal
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.stored import Files, StoredFile
@@ -195,7 +196,7 @@ class Attacher(Generic[U]):
             # The present file stays until the new one is stored.
             self._drop_pending(before or {})
             tmp = arriving[0].cached
-            self.put(stored=stored, tmp=tmp, processing=True, state="queued", error=None)
+            self.put(stored=stored, tmp=tmp, processing=True, state=QUEUED, error=None)
         else:
             self.detach([] if stored is None else [stored])
             self._drop_pending(before or {})
@@ -207,7 +208,7 @@ class Attacher(Generic[U]):
         Parameters:
           later: whether a worker has still to make its versions.
         """
-        self.put(stored=stored, processing=later, state="queued" if later else "ready")
+        self.put(stored=stored, processing=later, state=QUEUED if later else READY)
 
     def put(self, **values: Any) -> None:
         """Set the column (`stored`), and those companions that the model has, in the record."""
@@ -259,7 +260,7 @@ class Attacher(Generic[U]):
         """Whether the job of an upload that a row waits for may be dead, as far as the row tells.
         Models need not have columns for that."""
         if self.mount.companion("state") is not None:
-            return bool(row.get(f"{self.mount.name}_state") == "failed")
+            return bool(row.get(f"{self.mount.name}_state") == FAILED)
         return not row.get(f"{self.mount.name}_processing")
 
     def _drop_pending(self, row: Values) -> None:
@@ -297,11 +298,11 @@ class Attacher(Generic[U]):
 
     def working(self) -> Values:
         """The column values while a worker works on an upload; they clear an earlier failure."""
-        return self.mount.values(processing=True, state="processing", error=None)
+        return self.mount.values(processing=True, state=PROCESSING, error=None)
 
     def promoted(self, cached: CachedFile, stored: StoredFile) -> tuple[Values, list[StoredFile]]:
         """The column values after an upload was stored, and the stored files that it replaces."""
-        done = {"tmp": None, "processing": False, "state": "ready", "error": None}
+        done = {"tmp": None, "processing": False, "state": READY, "error": None}
         return self.mount.values(stored=stored, **done), self.stored_files
 
     def recreated(self, old: StoredFile, new: StoredFile) -> Values:
@@ -314,5 +315,5 @@ class Attacher(Generic[U]):
         Parameters:
           give_up: whether no retry can help, so that the row stops waiting for the upload.
         """
-        values: Values = {"processing": False, "state": "failed", "error": failure}
+        values: Values = {"processing": False, "state": FAILED, "error": failure}
         return self.mount.values(**values | ({"tmp": None} if give_up else {}))

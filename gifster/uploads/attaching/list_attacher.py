@@ -13,6 +13,7 @@ from gifster.uploads.attaching.uploader_list import UploaderList
 from gifster.uploads.columns.fields import UploadFailure
 from gifster.uploads.columns.record import uploads_of
 from gifster.uploads.columns.rows import Record
+from gifster.uploads.columns.states import FAILED, PROCESSING, QUEUED, READY
 from gifster.uploads.errors import ValueInvalid
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.stored import StoredFile
@@ -122,13 +123,13 @@ class ListAttacher(Attacher[U]):
                 waiting.append(incoming.cached)
         kept = sorted((placed(item) for item in stored if keeps(item)), key=_position)
         unfinished = bool(waiting) or any(item.unprocessed for item in kept)
-        state = "queued" if unfinished else "ready" if kept or arriving else None
+        state = QUEUED if unfinished else READY if kept or arriving else None
         self.put(stored=kept, tmp=waiting, processing=unfinished, state=state, error=None)
 
     def add(self, stored: StoredFile, *, later: bool) -> None:
         self.put(stored=sorted([*self.stored_files, stored], key=_position))
         if later:
-            self.put(processing=True, state="queued")
+            self.put(processing=True, state=QUEUED)
 
     def may_be_dead(self, row: Values) -> bool:
         # The row has one state for all its files: a later save or file may have overwritten that
@@ -141,7 +142,7 @@ class ListAttacher(Attacher[U]):
 
     def working(self) -> Values:
         # This leaves the error alone: it may be another file's.
-        return self.mount.values(processing=True, state="processing")
+        return self.mount.values(processing=True, state=PROCESSING)
 
     def promoted(self, cached: CachedFile, stored: StoredFile) -> tuple[Values, list[StoredFile]]:
         files = [*self.stored_files, replace(stored, position=cached.position)]
@@ -151,7 +152,7 @@ class ListAttacher(Attacher[U]):
             "stored": sorted(files, key=_position),
             "tmp": left,
             "processing": bool(left),
-            "state": "queued" if left else "failed" if failed else "ready",
+            "state": QUEUED if left else FAILED if failed else READY,
         }
         return self.mount.values(**values), []
 
@@ -165,7 +166,7 @@ class ListAttacher(Attacher[U]):
         values = {
             "tmp": left,
             "processing": bool(waiting),
-            "state": "queued" if waiting else "failed",
+            "state": QUEUED if waiting else FAILED,
             "error": failure,
         }
         return self.mount.values(**values)

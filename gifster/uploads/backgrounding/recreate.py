@@ -20,6 +20,7 @@ from gifster.jobs import Job, transaction
 from gifster.uploads.attaching.storing import MIXED, plan, steps_of, store
 from gifster.uploads.backgrounding.promotion import Attachment, failure_of
 from gifster.uploads.columns.rows import Record, readable
+from gifster.uploads.columns.states import FAILED, PROCESSING, READY
 from gifster.uploads.errors import StoredFileChanged, UploadError, imaging_errors_translated
 from gifster.uploads.files.access import local_copy
 from gifster.uploads.files.extraction import extract_later
@@ -107,7 +108,7 @@ class Recreation(Attachment):
             row = self.locked()
             present = self._present(row)
             if present is not None:
-                values = {"processing": self._others_wait(row), "state": "failed", "error": failure}
+                values = {"processing": self._others_wait(row), "state": FAILED, "error": failure}
                 columns = self.mount.values(**values)
                 if give_up:
                     # Whoever asks for versions later gets all of them: it has none yet.
@@ -219,8 +220,8 @@ class Recreation(Attachment):
         others = self._others_wait(row)
         # Another file of a list may have failed before.
         failed = first and self.mount.many and row.__data__.get(f"{self.mount.name}_error")
-        done = "failed" if failed else "ready"
-        state = {"processing": others, "state": "processing" if others else done}
+        done = FAILED if failed else READY
+        state = {"processing": others, "state": PROCESSING if others else done}
         return self.mount.values(**state, **({} if self.mount.many else {"error": None}))
 
     def _is_wanted(self, row: Record, present: StoredFile, made: StoredFile) -> bool:
@@ -230,7 +231,7 @@ class Recreation(Attachment):
     def settled(self, row: Record) -> dict[str, Any]:
         """The columns of a row that waited for new versions (`update_versions()`) and has them."""
         marked = getattr(row, f"{self.mount.name}_processing", False)
-        marked = marked or getattr(row, f"{self.mount.name}_state", None) == "processing"
+        marked = marked or getattr(row, f"{self.mount.name}_state", None) == PROCESSING
         waits = self.mount.pending(row) or any(
             stored.unprocessed for stored in self.mount.stored_files(row)
         )

@@ -11,6 +11,7 @@ from gifster.jobs import transaction
 from gifster.uploads.backgrounding.promotion import failure_of
 from gifster.uploads.backgrounding.recreate import Recreation
 from gifster.uploads.columns.rows import Record
+from gifster.uploads.columns.states import FAILED
 from gifster.uploads.errors import UploadError
 from gifster.uploads.files.stored import StoredFile
 
@@ -53,7 +54,7 @@ class Updating(Recreation):
                 return
             if tried in (None, self._steps(row, stored)):
                 failure = failure_of(error, "The versions could not be made.")
-                self.update(self.mount.values(processing=False, state="failed", error=failure))
+                self.update(self.mount.values(processing=False, state=FAILED, error=failure))
 
     def _is_wanted(self, row: Record, present: StoredFile, made: StoredFile) -> bool:
         # If another job was quicker, its URLs stay.

@@ -1,4 +1,4 @@
-"""Mounted columns: a `column` with the `fields` beside it, the `record` as it is in memory, its
-`rows` in the database, the `attached_file` that it shows, and the queries that pass `save()` by
-(`bulk`).
+"""Mounted columns: a `column` with the `fields` beside it and their `states`, the `record` as it is
+in memory, its `rows` in the database, the `attached_file` that it shows, and the queries that pass
+`save()` by (`bulk`).
 """

@@ -3,10 +3,11 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import peewee
 
+from gifster.uploads.columns.states import UploadState
 from gifster.uploads.errors import UnreadableColumn
 from gifster.uploads.files.cache import CachedFile, dumps
 
@@ -54,9 +55,6 @@ def parsed_list(text: str) -> list[Any]:
         raise TypeError("not a list")
     return found
 
-
-#: The states of an upload, as a `StateField` has them.
-UploadState = Literal["queued", "processing", "ready", "failed"]
 
 if TYPE_CHECKING:
 

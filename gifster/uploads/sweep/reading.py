@@ -15,6 +15,7 @@ import peewee
 from gifster.jobs import Job
 from gifster.jobs.job import Unreadable
 from gifster.uploads.columns.rows import bare_record, real_database
+from gifster.uploads.columns.states import FAILED
 from gifster.uploads.files.stored import StoredFile
 from gifster.uploads.storage.base import is_key
 from gifster.uploads.storage.shapes import cache_dir, folder_of, store_dir_and_folder
@@ -90,7 +91,7 @@ class Rows:
         read = {field.name: field.python_value(value) for field, value in values.items()}
         record = bare_record(self._model, read)
         for number, owner in self._owners.items():
-            failed = read.get(f"{owner.mount.name}_state") == "failed"
+            failed = read.get(f"{owner.mount.name}_state") == FAILED
             for stored in owner.mount.stored_files(record):
                 self._note_stored(number, owner, pk, stored, failed)
             for cached in owner.mount.pending(record):

@@ -7,6 +7,7 @@ from typing import Any
 import peewee
 
 from gifster.uploads.columns.rows import row_of
+from gifster.uploads.columns.states import FAILED
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.keys import table_of
 from gifster.uploads.files.stored import StoredFile
@@ -148,7 +149,7 @@ def _still_waiting(
     values = [field.python_value(part) for field, part in zip(fields, parts, strict=True)]
     with guarded(mount.model._meta.database):
         record = row_of(mount.model, values if len(values) > 1 else values[0])
-    if record is None or getattr(record, f"{mount.name}_state", None) == "failed":
+    if record is None or getattr(record, f"{mount.name}_state", None) == FAILED:
         return None
     unprocessed = [stored for stored in mount.stored_files(record) if stored.unprocessed]
     uploads: list[CachedFile | StoredFile] = [*mount.pending(record), *unprocessed]
