@@ -1,7 +1,6 @@
 """`mount_uploaders`: several files in one column, each with a job of its own."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -82,44 +81,6 @@ def is_clean(app: Application, record: Any) -> bool:
     """Whether the storages have exactly the record's files."""
     named = [key for photo in fresh(record).photos for _, key in photo.stored.files]
     return app.cached == [] and sorted(app.stored) == sorted(named)
-
-
-def give_up(application: Application) -> None:
-    """Have the only job fail for the last time."""
-    [job] = application.jobs()
-    Promotion(*job.arguments).fail(OSError("away"), give_up=False)
-    Job.update(failed_at=time.time()).execute()
-
-
-def test_a_file_whose_job_is_dead_goes_with_its_place_in_the_list(application: Application):
-    application.create_tables(Trip)
-    trip = Trip.create(photos=[A])
-    give_up(application)
-
-    trip = fresh(trip)
-    trip.remove_photos = True
-    trip.save()
-    application.work()
-
-    assert application.cached == []
-
-
-def test_a_file_whose_job_is_dead_goes_also_after_another_one_was_added(application: Application):
-    # Given a list whose state is that of a later file
-    application.create_tables(Trip)
-    trip = Trip.create(photos=[A])
-    give_up(application)
-    trip = fresh(trip)
-    trip.photos.append(B)
-    trip.save()
-    application.work()
-
-    trip = fresh(trip)
-    trip.remove_photos = True
-    trip.save()
-    application.work()
-
-    assert (application.cached, application.stored) == ([], [])
 
 
 def test_each_file_has_its_job_and_its_place(app: Application):
@@ -407,7 +368,6 @@ def test_the_bypass_works_for_lists(app: Application):
 
 def test_the_sweep_knows_lists(app: Application):
     trip, walk = saved(Trip, A, B), saved(Walk, A)
-    from gifster.jobs import Job
 
     app.deliver(app.jobs()[0])
     Job.delete().execute()
