@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from multiprocessing.process import BaseProcess
 
 #: The environment variable in which a supervisor tells its children its process id.
 SUPERVISED = "GIFSTER_SUPERVISED"
@@ -29,8 +30,8 @@ def end_with_parent(grace_s: float = GRACE_S, parent: int | None = None) -> None
     made_by = multiprocessing.parent_process()
     if made_by is not None and not made_by.is_alive():
         parent = 0
-    arguments = (os.getppid() if parent is None else parent, grace_s)
-    thread = threading.Thread(target=_watch, args=arguments, daemon=True, name="parent")
+    arguments = os.getppid() if parent is None else parent, grace_s
+    thread = threading.Thread(target=_watch, args=(*arguments, made_by), daemon=True, name="parent")
     # Dramatiq blocks these signals until its processes run and it has its handlers. If this thread
     # took one meanwhile, that would kill the process, as there is no handler yet.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
@@ -60,8 +61,10 @@ def end_with_supervisor() -> None:
         end_with_parent(parent=int(supervisor))
 
 
-def _watch(parent: int, grace_s: float) -> None:
-    while os.getppid() == parent:
+def _watch(parent: int, grace_s: float, made_by: BaseProcess | None) -> None:
+    # A process that multiprocessing's fork server has made, as it does from Python 3.14 on, is a
+    # child of that server, which lives for as long as its children.
+    while os.getppid() == parent and (made_by is None or made_by.is_alive()):
         time.sleep(INTERVAL_S)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(grace_s)
