@@ -132,7 +132,7 @@ async def require_reader(context: Context, req: Request) -> None:
 
 def require_scope(token: Token, needed: Scope) -> None:
     """Raise `Problem` (403) for a token whose scope is too narrow (RFC 6750, 3.1)."""
-    if not Scope(token.scope).covers(needed):
+    if not tokens.allows(token, needed):
         raise Problem(
             403,
             "scope_insufficient",
@@ -190,7 +190,7 @@ def _viewer(context: Context, token: Token | None) -> Viewer:
     changes = context.anonymous_changes
     if token is None:
         return Viewer(None, Reach.OWNERLESS if changes else Reach.NONE)
-    role = role_of(token.user) if Scope(token.scope).covers(Scope.ADMIN) else Role.MEMBER
+    role = role_of(token.user) if tokens.allows(token, Scope.ADMIN) else Role.MEMBER
     if role is Role.MEMBER:
         return Viewer(token.user.id, Reach.OWNERLESS if changes else Reach.OWN)
     return Viewer(token.user.id, Reach.ALL if role is Role.ADMIN else Reach.MODERATED)

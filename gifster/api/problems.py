@@ -20,10 +20,12 @@ from gifster.api.context import Context, TooBusy
 from gifster.api.limits import RateLimited
 from gifster.api.way_back import way_back, with_back
 from gifster.app import library
+from gifster.app.damaged_text import Unreadable
 from gifster.app.errors import Unavailable
 from gifster.app.faults import Fault, fault_of
 from gifster.imaging.sandbox import ProcessLost
 from gifster.jobs import admin
+from gifster.jobs.database_errors import unreadable_column
 from gifster.uploads import StorageUnavailable, UploadError
 from gifster.uploads import errors as uploads
 from gifster.uploads.endpoints.messages import phrase
@@ -174,10 +176,7 @@ def install(
             )
             status, code, detail, headers = DATABASE[fault]
             raise Problem(status, code, detail, headers=headers) from error
-        logger.error("error method=%s path=%s", req.method, path_to_log(req), exc_info=error)
-        raise Problem(
-            500, "internal_error", "Something went wrong on the server. It has been logged."
-        )
+        raise _unexpected(req, error) from error
 
     def serialize(req: Request, resp: Response, error: falcon.HTTPError) -> None:
         write = next((others[begin] for begin in others if req.path.startswith(begin)), None)
@@ -199,6 +198,19 @@ def install(
     handle(admin.AdminError, known)
     handle(RateLimited, known)
     app.set_error_serializer(serialize)
+
+
+def _unexpected(req: Request, error: Exception) -> Problem:
+    """The answer to an error that no handler is for: a row that is damaged, or a bug of ours."""
+    where = req.method, path_to_log(req)
+    column = unreadable_column(error)
+    if column or isinstance(error, (Unreadable, uploads.UnreadableColumn)):
+        logger.error("unreadable method=%s path=%s column=%s error=%r", *where, column, error)
+        detail = "This cannot be read: its entry in the database is damaged."
+        return Problem(503, "unreadable", detail)
+    logger.error("error method=%s path=%s", *where, exc_info=error)
+    detail = "Something went wrong on the server. It has been logged."
+    return Problem(500, "internal_error", detail)
 
 
 def problem_for(error: Exception) -> Problem:

@@ -32,6 +32,8 @@ class Reach(Enum):
     ALL = "all"
 
 
+#: What those see who know an address. A value that is none of ours is as `private`.
+OPEN = (Visibility.PUBLIC, Visibility.UNLISTED)
 #: Those who may change the GIFs of others.
 MODERATORS = (Reach.MODERATED, Reach.ALL)
 
@@ -93,7 +95,7 @@ def seen_by(viewer: Viewer) -> Any:
     `may_see()` says: for favourites and collections."""
     if viewer.reach is Reach.ALL:
         return Gif.trashed_at.is_null()
-    open_to_them = (Gif.visibility != Visibility.PRIVATE) | (Gif.user == (viewer.user_id or ""))
+    open_to_them = Gif.visibility.in_(OPEN) | (Gif.user == (viewer.user_id or ""))
     return Gif.trashed_at.is_null() & open_to_them
 
 
@@ -116,8 +118,8 @@ def may_see(
     if viewer.reach is Reach.ALL or (user_id is not None and user_id == viewer.user_id):
         return True
     if viewer.reach is Reach.MODERATED:
-        return is_hidden or visibility != Visibility.PRIVATE
-    if visibility == Visibility.PRIVATE:
+        return is_hidden or visibility in OPEN
+    if visibility not in OPEN:
         return False
     return not in_trash or (user_id is None and viewer.reach is Reach.OWNERLESS)
 
@@ -130,7 +132,7 @@ def may_see_gif(gif: Gif, viewer: Viewer = STRANGER) -> bool:
 
 def is_for_everybody(gif: Gif) -> bool:
     """Whether everybody who knows the address of a GIF or of its files may see them."""
-    return gif.visibility != Visibility.PRIVATE and gif.trashed_at is None
+    return gif.visibility in OPEN and gif.trashed_at is None
 
 
 def gif_of(key: str) -> str | None:

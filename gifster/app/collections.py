@@ -11,7 +11,7 @@ import peewee
 from peewee import SQL, Tuple, fn
 
 from gifster.app import library, texts
-from gifster.app.access import Reach, Viewer, seen_by, shown_to
+from gifster.app.access import OPEN, Reach, Viewer, seen_by, shown_to
 from gifster.app.cursors import check_limit, page_of, read_cursor
 from gifster.app.database import db
 from gifster.app.errors import Denied, NotFound
@@ -77,7 +77,7 @@ def get(collection_id: str, viewer: Viewer) -> Collection:
     """
     possible = GIF_ID.fullmatch(collection_id)
     found = Collection.get_or_none(Collection.id == collection_id) if possible else None
-    if found is None or (found.visibility == Visibility.PRIVATE and not _is_theirs(found, viewer)):
+    if found is None or (found.visibility not in OPEN and not _is_theirs(found, viewer)):
         raise _not_found(collection_id)
     collection: Collection = found
     return collection

@@ -15,6 +15,7 @@ import peewee
 from playhouse.pool import PooledSqliteDatabase
 
 from gifster import __version__, jobs
+from gifster.app.damaged_text import as_text
 from gifster.app.faults import FileGone, is_database_error
 from gifster.app.settings.sections import sqlite_file
 from gifster.jobs.table_changes import TableInUse, change_tables
@@ -77,7 +78,7 @@ def opened(url: str, *, durable: bool = True) -> peewee.Database:
 
 
 class _SqliteConnection(sqlite3.Connection):
-    """A connection that can end what nobody has read to its end.
+    """A connection that reads text that is damaged, and can end what nobody has read to its end.
 
     SQLite keeps the snapshot of a query until its last row is read, or its cursor is gone. An error
     amid the rows, such as of text that is no UTF-8, keeps the cursor for as long as somebody has
@@ -87,6 +88,7 @@ class _SqliteConnection(sqlite3.Connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
+        self.text_factory = as_text
 
     def cursor(self, *arguments: Any) -> sqlite3.Cursor:  # type: ignore[override]  # overloads
         made: sqlite3.Cursor = super().cursor(*arguments)

@@ -15,6 +15,7 @@ import peewee
 
 from gifster.app.errors import Invalid
 from gifster.imaging import Image, ImageInfo
+from gifster.jobs.database_errors import reads
 from gifster.jobs.wording import alternatives, missing, wrong
 
 #: How many frames a second an edit may ask for.
@@ -238,6 +239,7 @@ class EditField(_Text):
     def db_value(self, value: Edit | None) -> str | None:
         return json.dumps(value.as_json()) if value else None
 
+    @reads
     def python_value(self, value: str | None) -> Edit | None:
         if value is None:
             return None

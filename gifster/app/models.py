@@ -15,6 +15,7 @@ from gifster import jobs
 from gifster.app.database import db
 from gifster.app.edits import EditField
 from gifster.imaging.probe import TAKEN_TYPES, VIDEO_TYPES
+from gifster.jobs.database_errors import reads
 from gifster.jobs.statements import Statement, database_values
 from gifster.uploads import (
     Backgrounder,
@@ -53,6 +54,7 @@ class MomentField(peewee.BigIntegerField):
     def db_value(self, value: datetime | int | None) -> int | None:
         return int(value.timestamp() * 1e6) if isinstance(value, datetime) else value
 
+    @reads
     def python_value(self, value: int | None) -> datetime | None:
         return None if value is None else datetime.fromtimestamp(value / 1e6, UTC)
 

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from gifster.app.access import comparable
+from gifster.app.damaged_text import whole
 from gifster.app.models import FingerprintPart, Gif, fingerprint_parts
 from gifster.app.originals import is_edited
 from gifster.jobs.statements import Statement, for_each_length
@@ -30,6 +31,7 @@ def oldest_copies(gifs: Sequence[Gif], user_id: str | None = None) -> dict[str, 
       user_id: of the user who reads it, if they are logged in. Their own private GIFs count.
     """
     ids = [gif.id for gif in gifs if _has_copies(gif, user_id)]
+    ids = whole(ids)
     rows = _oldest([user_id or "", *ids]) if ids else []
     return {gif_id: other for gif_id, other in rows if other not in (None, gif_id)}
 

@@ -63,6 +63,12 @@ class Scope(StrEnum):
         return scopes.index(self) >= scopes.index(needed)
 
 
+def allows(token: Token, needed: Scope) -> bool:
+    """Whether a token, or a session, may do what needs that scope. One with a scope that is none of
+    ours may do nothing."""
+    return token.scope in set(Scope) and Scope(token.scope).covers(needed)
+
+
 def check_enabled(user: User) -> None:
     """Raise `Denied` (`account_disabled`) for an account that nobody may use."""
     if user.disabled_at is not None:

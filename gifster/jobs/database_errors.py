@@ -4,10 +4,14 @@ Peewee wraps the errors of its drivers, but not those of reading rows: `psycopg`
 their own there.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import peewee
 from playhouse.pool import MaxConnectionsExceeded
+
+V = TypeVar("V")
 
 #: The base classes of a driver's errors (PEP 249), which every driver calls so.
 _NAMES = {"DatabaseError", "InterfaceError"}
@@ -40,3 +44,24 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(following))
         yield following
         following = following.__cause__ or following.__context__
+
+
+def reads(load: Callable[[Any, Any], V]) -> Callable[[Any, Any], V]:
+    """The `python_value()` of a field, whose errors tell which column cannot be read (see
+    `unreadable_column()`)."""
+
+    @functools.wraps(load)
+    def python_value(field: Any, value: Any) -> V:
+        try:
+            return load(field, value)
+        except Exception as error:
+            named = f"{field.model._meta.table_name}.{field.column_name}"
+            error.unreadable_column = named  # type: ignore[attr-defined]
+            raise
+
+    return python_value
+
+
+def unreadable_column(error: BaseException) -> str:
+    """The column that could not be read, if that is the error; else empty."""
+    return str(getattr(error, "unreadable_column", ""))

@@ -5,12 +5,14 @@ from typing import Any
 import peewee
 import pytest
 
-from gifster.app import library, lists, near_duplicates, search
+from gifster.app import access, collections, library, lists, near_duplicates, search
 from gifster.app.access import STRANGER, Reach, Viewer, may_see_gif
 from gifster.app.database import db
 from gifster.app.errors import Denied, Invalid, NotFound
 from gifster.app.models import FingerprintPart, Gif, User, fingerprint_parts, now
 from gifster.app.settings import Settings
+from tests import images
+from tests.app.gifs import added
 from tests.app.people import person
 
 ANN, BOB = Viewer("ann000000000"), Viewer("bob000000000")
@@ -159,3 +161,19 @@ def test_the_first_page_reads_an_index_of_the_listed_gifs(booted: Settings):
     assert "gif_listed" in str(plan)
     assert "sort" not in str(plan).lower()
     assert "TEMP B-TREE" not in str(plan)
+
+
+def test_a_visibility_that_is_none_of_ours_is_private(booted: Settings):
+    ann, bob = person("Ann"), person("Bob")
+    gif = added(images.gif(), user=ann)
+    made = collections.create(ann, "Cats")
+    Gif.update(visibility="publik").execute()
+    collections.Collection.update(visibility="publik").execute()
+
+    for viewer in (STRANGER, Viewer(bob.id), Viewer(bob.id, Reach.MODERATED)):
+        assert not access.may_see_gif(Gif.get_by_id(gif.id), viewer)
+        assert not Gif.select().where(access.seen_by(viewer)).exists()
+        with pytest.raises(NotFound):
+            collections.get(made.id, viewer)
+    assert access.may_see_gif(Gif.get_by_id(gif.id), Viewer(ann.id))
+    assert not access.is_for_everybody(Gif.get_by_id(gif.id))

@@ -19,6 +19,7 @@ from gifster.app.accounts.logging_in import account_with
 from gifster.app.accounts.mail_secrets import digest
 from gifster.app.accounts.post import Post
 from gifster.app.accounts.tables import Invitation
+from gifster.app.damaged_text import Unreadable
 from gifster.app.database import db
 from gifster.app.errors import Conflict, Denied, Invalid, NotFound
 from gifster.app.models import User, moment_before, new_id, now
@@ -232,8 +233,20 @@ def is_good(invitation: Invitation) -> bool:
 
 def is_vouched_for(invitation: Invitation) -> bool:
     """Whether the admin who made it still is one. The command line always is."""
-    by: User | None = invitation.made_by
-    return by is None or (role_of(by) is Role.ADMIN and by.disabled_at is None)
+    if invitation.made_by_id is None:
+        return True
+    by = person(invitation, "made_by")
+    return by is not None and role_of(by) is Role.ADMIN and by.disabled_at is None
+
+
+def person(invitation: Invitation, who: str) -> User | None:
+    """Who made an invitation (`made_by`), or used it (`used_by`); None for nobody, and if that
+    cannot be read."""
+    try:
+        found: User | None = getattr(invitation, who)
+    except (peewee.DoesNotExist, Unreadable):
+        return None
+    return found
 
 
 def _good() -> Any:

@@ -11,6 +11,7 @@ from peewee import SQL, fn
 
 from gifster.app import texts
 from gifster.app.cursors import newest_page
+from gifster.app.damaged_text import whole
 from gifster.app.errors import BadQuery, NotFound
 from gifster.app.models import Gif, MomentField, Token, User
 from gifster.jobs.wording import not_one_of
@@ -124,7 +125,7 @@ def _has(text: str) -> Any:
 
 def _persons(users: Iterable[User]) -> list[Person]:
     users = list(users)
-    ids = [user.id for user in users]
+    ids = whole(user.id for user in users)
     sums: Any = (
         Gif.select(Gif.user, fn.COUNT(SQL("*")), fn.COALESCE(fn.SUM(Gif.bytes), 0))
         .where(Gif.user.in_(ids))

@@ -34,6 +34,7 @@ class Invitation(BaseModel):
     email = peewee.CharField(254, default="")
     #: The admin; None if the command line made it.
     made_by = peewee.ForeignKeyField(User, null=True, on_delete="SET NULL", backref="invitations")
+    made_by_id: str | None
     created_at: Any = MomentField(default=now)
     expires_at: Any = MomentField(index=True)
     used_at: Any = MomentField(null=True)

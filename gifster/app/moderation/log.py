@@ -16,6 +16,7 @@ import peewee
 from gifster.app import texts
 from gifster.app.access import Reach, moderates
 from gifster.app.cursors import newest_page
+from gifster.app.damaged_text import whole
 from gifster.app.errors import Invalid
 from gifster.app.models import (
     BaseModel,
@@ -253,7 +254,7 @@ def entry_json(entry: ModerationEntry) -> dict[str, Any]:
 def hidings(gif_ids: list[str]) -> dict[str, ModerationEntry]:
     """The last entry about the hiding of each GIF, by the ids of those that the log has."""
     query: Any = ModerationEntry.select().where(
-        ModerationEntry.gif_id.in_(gif_ids),
+        ModerationEntry.gif_id.in_(whole(gif_ids)),
         ModerationEntry.action.in_([Action.HIDE.value, Action.REMOVE.value]),
     )
     return {entry.gif_id: entry for entry in readable(query.order_by(ModerationEntry.at))}

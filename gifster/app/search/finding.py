@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from gifster.app.access import listed
+from gifster.app.damaged_text import whole
 from gifster.app.models import Gif
 from gifster.app.search import candidates
 from gifster.app.search.asking import Group, meant, one_each
@@ -145,7 +146,8 @@ def _rarest_words(gif_id: str) -> list[Group]:
     entry = SearchEntry.get_or_none(SearchEntry.gif == gif_id)
     if entry is None:
         return []
-    title, tags, _ = entry.words.split(BAR)
+    # An entry that is damaged may have fewer parts.
+    title, tags, *_ = [*entry.words.split(BAR), "", ""]
     groups = one_each([*dict.fromkeys([*tags.split(), *title.split()])])
     shared = [group for group in groups if group.count > 1]
     return sorted(shared, key=lambda group: group.count)[:COMMON_WORDS]
@@ -153,7 +155,7 @@ def _rarest_words(gif_id: str) -> list[Group]:
 
 def gifs_of(found: Sequence[Candidate]) -> list[Gif]:
     """The GIFs of some candidates, in their order, without those that cannot be read."""
-    ids = [candidate.gif_id for candidate in found]
+    ids = whole(candidate.gif_id for candidate in found)
     gifs = {gif.id: gif for gif in _read(ids)} if ids else {}
     return [gifs[gif_id] for gif_id in ids if gif_id in gifs]
 

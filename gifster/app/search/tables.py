@@ -10,7 +10,6 @@ import peewee
 
 from gifster.app.database import db
 from gifster.app.models import BaseModel, Gif
-from gifster.uploads.columns.rows import is_of_one_row
 
 
 class SearchEntry(BaseModel):
@@ -67,24 +66,9 @@ def is_postgresql() -> bool:
 
 
 def rows(sql: str, *values: Any) -> list[Any]:
-    """The rows of a statement, in which `?` stands for each value. Text of SQLite that is no UTF-8
-    has replacement characters: an entry that is damaged so is no obstacle to the others."""
-    try:
-        found: list[Any] = run(sql, *values).fetchall()
-    except Exception as error:
-        if is_postgresql() or not is_of_one_row(error):
-            raise
-        connection = db.obj.connection()
-        connection.text_factory = _replaced
-        try:
-            found = run(sql, *values).fetchall()
-        finally:
-            connection.text_factory = str
+    """The rows of a statement, in which `?` stands for each value."""
+    found: list[Any] = run(sql, *values).fetchall()
     return found
-
-
-def _replaced(text: bytes) -> str:
-    return text.decode(errors="replace")
 
 
 def run(sql: str, *values: Any) -> Any:

@@ -53,7 +53,7 @@ def export(target: BinaryIO, gifs: Any) -> Iterator[tuple[Gif, str]]:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for gif_id, gif in _in_batches(gifs):
             if isinstance(gif, Exception):
-                yield Gif(id=gif_id), f"Its row cannot be read: {gif!r}."
+                yield Gif(id=gif_id), f"Its row cannot be read: {gif}."
             else:
                 yield gif, _write(archive, gif)
 

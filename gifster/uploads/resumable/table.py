@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import peewee
 
+from gifster.jobs.database_errors import reads
 from gifster.uploads.errors import UploadError
 
 #: How long an upload without progress is kept (seconds), unless the application says otherwise.
@@ -75,6 +76,7 @@ class PartsField(peewee.TextField):
     def db_value(self, value: Iterable[Part]) -> str:
         return json.dumps([asdict(part) for part in value])
 
+    @reads
     def python_value(self, value: str) -> list[Part]:
         return [Part(**part) for part in json.loads(value)]
 
@@ -85,6 +87,7 @@ class OutcomeField(peewee.TextField):
     def db_value(self, value: Mapping[str, Any] | None) -> str | None:
         return None if value is None else json.dumps(value)
 
+    @reads
     def python_value(self, value: str | None) -> dict[str, Any] | None:
         return None if value is None else json.loads(value)
 

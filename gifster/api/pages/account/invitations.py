@@ -75,5 +75,6 @@ class InvitationsPage(Page):
             invitations=recent,
             is_good=invitations.is_good,
             is_vouched_for=invitations.is_vouched_for,
+            person=invitations.person,
             **shown,
         )
