@@ -22,6 +22,7 @@ from gifster.app.settings import Settings
 from gifster.jobs.heartbeat import Worker
 from tests import images
 from tests.app.gifs import added, cached
+from tests.combinations import on_sqlite
 from tests.conftest import own_postgresql
 
 #: A NUL is no text, and a lone surrogate neither: no column can have them.
@@ -175,6 +176,17 @@ def test_a_row_that_does_not_fit_leaves_the_target_empty(
     assert not any(rows(other).values())
     db.execute_sql("UPDATE gif SET title = 'x'")
     copied(booted.database.url, other)
+
+
+@on_sqlite
+def test_text_that_is_no_utf8_is_not_copied_as_another_one(booted: Settings, other: str):
+    filled()
+    db.execute_sql("UPDATE gif SET title = CAST(x'ff41' AS TEXT)")
+
+    with pytest.raises(BackupError, match=r"the table gif cannot be copied: a row has text that"):
+        copied(booted.database.url, other)
+
+    assert not any(rows(other).values())
 
 
 def test_nobody_writes_while_rows_are_copied(booted: Settings, other: str):

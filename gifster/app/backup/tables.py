@@ -16,6 +16,7 @@ import peewee
 
 from gifster.app.backup import BackupError
 from gifster.app.backup.id_sequences import continue_ids
+from gifster.app.damaged_text import Unreadable, whole
 from gifster.app.database import APPLIED
 from gifster.uploads.sweep.reading import streamed
 
@@ -39,6 +40,8 @@ class Table:
         """Its rows in a database, as they are the same on both kinds."""
         columns = ", ".join(f'"{column}"' for column in self.columns)
         for row in streamed(database, f'SELECT {columns} FROM "{self.name}"'):  # noqa: S608 ours
+            if len(whole(row)) < len(row):
+                raise Unreadable("a row has text that is no UTF-8")
             yield tuple(
                 value if make is None or value is None else make(value)
                 for value, make in zip(row, self.plain, strict=True)
