@@ -15,6 +15,7 @@ from pathlib import Path
 import dramatiq
 import pytest
 
+from gifster import jobs
 from gifster.app import (
     collections,
     favourites,
@@ -289,8 +290,8 @@ def test_checks_of_files_and_new_versions_are_for_the_others(
     assert file_checks.check_share(1) == 1
     assert file_checks.FileCheck.get().position == f'"{others[1].id}"'
     caplog.clear()
-    jobs = list(recreate_all(Gif.image))
-    assert [job.arguments[1] for job in jobs if job is not None] == [gif.id for gif in others]
+    enqueued = list(recreate_all(Gif.image))
+    assert [job.arguments[1] for job in enqueued if job is not None] == [gif.id for gif in others]
     assert names_it(caplog, bad)
 
 
@@ -406,3 +407,17 @@ def test_a_job_that_left_a_row_alone_can_write(booted: Settings, damaged: tuple[
         gc.enable()
     assert len(found) == 3
     assert {title for (title,) in Gif.select(Gif.title).tuples()} == {"new"}
+
+
+@on_sqlite
+@pytest.mark.parametrize("column", ["actor", "queue", "arguments", "group_key", "error"])
+def test_jobs_are_sent_though_one_has_text_that_cannot_be_decoded(booted: Settings, column: str):
+    with transaction(db):
+        for _ in range(3):
+            jobs.enqueue("send_welcome_email", "nobody")
+    row = "rowid = (SELECT min(rowid) FROM outbox)"
+    db.execute_sql(f"UPDATE outbox SET {column} = CAST(x'ff41' AS TEXT) WHERE {row}")
+
+    jobs.relay()
+
+    assert jobs.Job.select().where(jobs.Job.sendings > 0).count() == 3
