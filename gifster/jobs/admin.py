@@ -16,7 +16,7 @@ from typing import Any
 import dramatiq.broker
 from peewee import fn
 
-from gifster.jobs import dead, dropping, heartbeat, recurring, states
+from gifster.jobs import clock, dead, dropping, heartbeat, recurring, states
 from gifster.jobs.brokers.base import FairBroker
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.dead import NoSuchJob
@@ -86,15 +86,18 @@ class Queue:
     throttled: int
 
 
-def queues(weights: Mapping[str, QueueWeight] | None = None) -> list[Queue]:
+def queues(
+    weights: Mapping[str, QueueWeight] | None = None, at_most: int | None = None
+) -> list[Queue]:
     """All queues; those with a weight come first.
 
     Parameters:
       weights: by queue; by default those that `jobs.connect()` got in this process.
+      at_most: how far to count, as for `jobs.stats()`.
     """
     weights = _weights() if weights is None else weights
-    found = {each.queue: each for each in stats()}
-    paused, throttled = heartbeat.paused_queues(), _throttled()
+    found = {each.queue: each for each in stats(at_most)}
+    paused, throttled = heartbeat.paused_queues(), _throttled(at_most)
     others = sorted((set(found) | paused | _idle()) - set(weights))
     return [
         Queue(
@@ -123,11 +126,22 @@ def _weights() -> Mapping[str, QueueWeight]:
 
 
 @needs(Job)
-def _throttled() -> Counter[str]:
+def _throttled(at_most: int | None) -> Counter[str]:
     """How many jobs of each queue are throttled."""
-    query = Job.select(Job.queue, fn.COUNT(Job.id)).where(Job.held)
-    rows: list[Any] = list(query.group_by(Job.queue).tuples())
-    return Counter(dict(rows))
+    now = clock.now(Job._meta.database)
+    return Counter({q: states.THROTTLED.count(q, now, at_most) for q in states.THROTTLED.queues()})
+
+
+@needs(Job)
+def queue_names(weights: Mapping[str, QueueWeight] | None = None) -> set[str]:
+    """The names of all queues.
+
+    Parameters:
+      weights: as for `queues()`.
+    """
+    weights = _weights() if weights is None else weights
+    with_jobs = {name for parts in states.PARTS.values() for p in parts for name in p.queues()}
+    return with_jobs | heartbeat.paused_queues() | _idle() | set(weights)
 
 
 def page_of(
@@ -149,12 +163,23 @@ def page_of(
         raise BadQuery("state_invalid", not_one_of("state", state, State))
     if not 1 <= limit <= MAX_LIMIT:
         raise BadQuery("limit_invalid", wrong("limit", limit, f"1 to {MAX_LIMIT}"))
-    if cursor and not (cursor.isdecimal() and cursor.isascii() and len(cursor) < 10):
-        raise BadQuery("cursor_invalid", wrong("cursor", cursor, "`next` of the page before"))
-    offset = int(cursor or 0)
+    place = _place(cursor) if cursor else None
     check_text(text)
-    found = states.find(State(state), limit + 1, offset, queue=queue, text=text)
-    return found[:limit], str(offset + limit) if len(found) > limit else None
+    found = states.after(State(state), place, limit + 1, queue=queue, text=text)
+    if len(found) <= limit:
+        return found, None
+    since, job_id = states.place_of(found[limit - 1], State(state))
+    return found[:limit], f"{since!r},{job_id}"
+
+
+def _place(cursor: str) -> states.Place:
+    """The place after which a page begins."""
+    since, comma, job_id = cursor.partition(",")
+    with suppress(ValueError):
+        is_id = 0 < len(job_id) <= Job.id.max_length and job_id.isprintable()
+        if comma and is_id and math.isfinite(moment := float(since)):
+            return moment, job_id
+    raise BadQuery("cursor_invalid", wrong("cursor", cursor, "`next` of the page before"))
 
 
 def check_text(text: str) -> None:

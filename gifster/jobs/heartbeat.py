@@ -84,6 +84,12 @@ class Worker(peewee.Model):
         as have 255 characters."""
         return str(self.first_queues if self.all_queues is None else self.all_queues)
 
+    @queues.setter
+    def queues(self, names: str) -> None:
+        most = Worker.first_queues.max_length
+        fitting = names if len(names) <= most else names[: most + 1].rpartition(" ")[0]
+        self.all_queues, self.first_queues = names, fitting
+
     @property
     def alive(self) -> bool:
         """Whether its last heartbeat is less than `DEAD_S` old."""
@@ -231,15 +237,13 @@ class Heartbeat(Middleware):
             return
         self._reset()
         names = " ".join(sorted(worker.consumer_whitelist or broker.get_declared_queues()))
-        most = Worker.first_queues.max_length
         now = clock.now(Worker._meta.database)
         self._row = Worker(
             id=self._name(),
             host=socket.gethostname(),
             pid=os.getpid(),
             threads=worker.worker_threads,
-            first_queues=names if len(names) <= most else names[: most + 1].rpartition(" ")[0],
-            all_queues=names,
+            queues=names,
             started_at=now,
             seen_at=now,
         )

@@ -1,14 +1,22 @@
-"""The states of jobs, and the jobs in each."""
+"""The states of jobs, and the jobs in each.
+
+A state may have a million jobs, of which a list shows fifty. So each state is made of parts, which
+an index has queue by queue, and in each queue in the order of the list (migration 10).
+"""
 
 import json
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
-from peewee import Case, Expression
+import peewee
+from peewee import Case, Expression, Tuple, fn
 
 from gifster.jobs import clock
-from gifster.jobs.job import Job
+from gifster.jobs.job import AT_ONCE, DEAD, FAILED, PUT_OFF, Job
 from gifster.jobs.old_schema import needs
+from gifster.jobs.statements import Statement
 
 
 class State(StrEnum):
@@ -22,15 +30,6 @@ class State(StrEnum):
     DEAD = "dead"
 
 
-ORDER = {
-    State.WAITING: Job.created_at,
-    State.SCHEDULED: Job.due_at,
-    State.RETRYING: Job.due_at,
-    State.RUNNING: Job.started_at,
-    State.DEAD: Job.failed_at.desc(),
-}
-
-
 def state_of(job: Job) -> State:
     """The state of a job, by its row as it was read."""
     if job.failed_at is not None:
@@ -40,6 +39,104 @@ def state_of(job: Job) -> State:
     if job.due_at is not None and job.due_at > clock.now(Job._meta.database):
         return State.RETRYING if job.attempts else State.SCHEDULED
     return State.WAITING
+
+
+#: Where a list goes on: the moment by which a job is in order, and its id.
+Place = tuple[float, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Jobs of a state that one index has, queue by queue.
+
+    Parameters:
+      where: the condition of the index, word for word.
+      since: the column by which a queue's jobs are in order.
+      held: the value of `held`, if that comes before it in the index.
+      due: whether the moment of the jobs has come; None if they have none.
+      newest_first: whether the list begins with the last ones.
+    """
+
+    where: Expression
+    since: Any
+    held: bool | None = None
+    due: bool | None = None
+    newest_first: bool = False
+
+    def its(self, now: Any) -> Any:
+        """Its jobs at a moment, as a condition."""
+        its: Any = self.where
+        if self.held is not None:
+            its &= Job.held == peewee.Value(self.held)  # SQLite finds them by `=` only
+        if self.due is not None:
+            its &= Job.due_at <= now if self.due else Job.due_at > now
+        return its
+
+    def queues(self) -> list[str]:
+        """The queues that the index has."""
+        return [queue for (queue,) in self._queues.rows() if queue is not None]
+
+    @cached_property
+    def _queues(self) -> Statement:
+        def every() -> Any:
+            found = self.each_queue()
+            return Job.select(found.c.queue).from_(found).with_cte(found)
+
+        return Statement(every)
+
+    def each_queue(self, name: str = "found") -> Any:
+        """The queues of the index as a table, and a null at its end. From one to the next is a step
+        in the index."""
+        other = Job.alias("other")
+        first = Job.select(fn.MIN(Job.queue)).where(self.where)
+        found = first.cte(name, recursive=True, columns=["queue"])
+        following = Job.select(fn.MIN(Job.queue)).where(self.where & (Job.queue > found.c.queue))
+        step = other.select(following).from_(found).where(found.c.queue.is_null(False))
+        return found.union_all(step)
+
+    def count(self, queue: str, now: float, at_most: int | None = None, text: str = "") -> int:
+        """How many of its jobs a queue has, counted as far as `at_most`."""
+        its = self.its(now) & (Job.queue == queue)
+        return int(Job.select().where(its & _has(text) if text else its).limit(at_most).count())
+
+    def first(
+        self, queue: str, now: float, most: int, after: Place | None = None, text: str = ""
+    ) -> list[Place]:
+        """The places of its first jobs in a queue."""
+        its = self.its(now) & (Job.queue == queue)
+        if text:
+            its &= _has(text)
+        here = Tuple(self.since, Job.id)
+        if after is not None:
+            its &= here < Tuple(*after) if self.newest_first else here > Tuple(*after)
+        order = [each.desc() if self.newest_first else each for each in (self.since, Job.id)]
+        query: Any = Job.select(self.since, Job.id).where(its).order_by(*order).limit(most)
+        return list(query.tuples())
+
+
+_LEASED = Job.leased_by.is_null(False) & Job.failed_at.is_null()
+PARTS: dict[State, tuple[Part, ...]] = {
+    State.WAITING: (
+        Part(AT_ONCE, Job.created_at, held=False),
+        Part(AT_ONCE, Job.created_at, held=True),
+        Part(PUT_OFF, Job.due_at, due=True),
+        Part(FAILED, Job.due_at, due=True),
+    ),
+    State.SCHEDULED: (Part(PUT_OFF, Job.due_at, due=False),),
+    State.RETRYING: (Part(FAILED, Job.due_at, due=False),),
+    State.RUNNING: (Part(_LEASED, Job.started_at),),
+    State.DEAD: (Part(DEAD, Job.failed_at, newest_first=True),),
+}
+#: The jobs that wait because their group has too many with the broker.
+THROTTLED = PARTS[State.WAITING][1]
+#: A job that was put off has waited since it became due.
+_SINCE = {
+    State.WAITING: fn.COALESCE(Job.due_at, Job.created_at),
+    State.SCHEDULED: Job.due_at,
+    State.RETRYING: Job.due_at,
+    State.RUNNING: Job.started_at,
+    State.DEAD: Job.failed_at,
+}
 
 
 def state_in_sql() -> Case:
@@ -66,8 +163,8 @@ def find(
     queue: str = "",
     text: str = "",
 ) -> list[Job]:
-    """The jobs in a state. The oldest comes first; of SCHEDULED and RETRYING the one that is due
-    next, of DEAD the one that died last.
+    """The jobs in a state. The one that has been in it longest comes first; of SCHEDULED and
+    RETRYING the one that is due next, of DEAD the one that died last.
 
     Parameters:
       limit: the most jobs to return; None for all.
@@ -76,12 +173,48 @@ def find(
       text: only jobs with this text in their actor, arguments, error or group, in any case (of
         ASCII letters), or with this id; empty for all.
     """
-    return list(matching(state, queue=queue, text=text).limit(limit).offset(offset))
+    if limit is None:
+        return list(matching(state, queue=queue, text=text).limit(None).offset(offset))
+    return after(state, None, offset + limit, queue=queue, text=text)[offset:]
+
+
+@needs(Job)
+def after(
+    state: State, place: Place | None, limit: int, *, queue: str = "", text: str = ""
+) -> list[Job]:
+    """The jobs of `find()` that come after a place; after None, the first ones."""
+    now = clock.now(Job._meta.database)
+    # Of each part as many places as jobs are wanted, and then the rows of the first ones: rows may
+    # have large arguments.
+    places = [
+        each
+        for part in PARTS[state]
+        for name in ([queue] if queue else part.queues())
+        for each in part.first(name, now, limit, place, text)
+    ]
+    sign = -1 if state is State.DEAD else 1
+    moments = [sign * (since or 0.0) for since, _ in places]
+    last = sorted(moments)[:limit][-1:]
+    ids = [job_id for at, (_, job_id) in zip(moments, places, strict=True) if [at] <= last]
+    # The database compares the ids of jobs of one moment by its own rules.
+    return list(matching(state, queue=queue, text=text).where(Job.id.in_(ids)).limit(limit))
+
+
+def place_of(job: Job, state: State) -> Place:
+    """The place of a job in the list of a state."""
+    moments = {
+        State.WAITING: job.created_at if job.due_at is None else job.due_at,
+        State.RUNNING: job.started_at,
+        State.DEAD: job.failed_at,
+    }
+    return float(moments.get(state, job.due_at) or 0.0), str(job.id)
 
 
 def matching(state: State, *, queue: str = "", text: str = "") -> Any:
     """The query of `find()`, without a limit."""
-    query = Job.select().where(_is(state)).order_by(ORDER[state], Job.id)
+    order = (_SINCE[state], Job.id)
+    query = Job.select().where(_is(state))
+    query = query.order_by(*(each.desc() if state is State.DEAD else each for each in order))
     if queue:
         query = query.where(Job.queue == queue)
     return query.where(_has(text)) if text else query

@@ -6,6 +6,9 @@ each counts in memory and adds its counts to the table every `heartbeat.LOOK_S`.
 takes the counts of its last two seconds with it.
 """
 
+import functools
+import operator
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +20,8 @@ from gifster.jobs import clock
 from gifster.jobs.adaptive_lock import AdaptiveLock
 from gifster.jobs.job import Job
 from gifster.jobs.old_schema import needs
-from gifster.jobs.states import State, state_in_sql
+from gifster.jobs.statements import Statement
+from gifster.jobs.states import PARTS, State
 
 #: The span of a minute, for `history()` (seconds).
 MINUTE_S = 60
@@ -85,25 +89,55 @@ class ActorStats(peewee.Model):
         primary_key = peewee.CompositeKey("span_s", "begin", "queue", "actor")
 
 
+#: A number that no count reaches.
+_ALL = 2**62
+
+
 @needs(Job)
-def stats() -> list[QueueStats]:
-    """The state of all queues that have jobs, by name."""
-    state = state_in_sql()
-    # A job that was put off has waited since it became due.
-    since = fn.MIN(fn.COALESCE(Job.due_at, Job.created_at))
-    query = Job.select(Job.queue, state, fn.COUNT(SQL("*")), since)
-    rows: list[Any] = list(query.group_by(Job.queue, SQL("2")).tuples())
-    counts = {(queue, state): count for queue, state, count, _ in rows}
-    oldest = {queue: since for queue, state, _, since in rows if state == State.WAITING}
+def stats(at_most: int | None = None) -> list[QueueStats]:
+    """The state of all queues that have jobs, by name.
+
+    Parameters:
+      at_most: how far to count the jobs of a queue in a state, for a page that is shown every few
+        seconds. A number that has reached it means "at least"; None counts all.
+    """
     now = clock.now(Job._meta.database)
+    counts: Counter[tuple[str, str]] = Counter()
+    oldest: dict[str, float] = {}
+    for state, queue, count, since in _COUNTED.rows(now=now, at_most=at_most or _ALL):
+        counts[queue, state] += count
+        if state == State.WAITING and since is not None:
+            oldest[queue] = min(since, oldest.get(queue, since))
     return [
         QueueStats(
             queue=queue,
-            **{state.value: counts.get((queue, state.value), 0) for state in State},
+            **{state.value: counts[queue, state.value] for state in State},
             oldest_s=max(0.0, now - oldest.get(queue, now)),
         )
-        for queue in sorted({queue for queue, _ in counts})
+        for queue in sorted({queue for queue, _ in +counts})
     ]
+
+
+def _counted(now: Any, at_most: Any) -> Any:
+    """How many jobs each queue has in each part of a state, and the first one's moment: as one
+    query, as a job may go from one state to another meanwhile."""
+    queries: list[Any] = []
+    tables: list[Any] = []
+    for state, parts in PARTS.items():
+        for part in parts:
+            found = part.each_queue(f"queues_{len(tables)}")
+            its = part.its(now) & (Job.queue == found.c.queue)
+            some = Job.select(SQL("1")).where(its).limit(at_most)
+            count = peewee.Select([some], [fn.COUNT(SQL("*"))])
+            first = Job.select(fn.MIN(part.since)).where(its)
+            row = [peewee.Value(state.value), found.c.queue, count, first]
+            there = found.c.queue.is_null(False)
+            queries.append(Job.alias("other").select(*row).from_(found).where(there))
+            tables.append(found)
+    return functools.reduce(operator.add, queries).with_cte(*tables)
+
+
+_COUNTED = Statement(_counted)
 
 
 @needs(ActorStats)

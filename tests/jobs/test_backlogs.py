@@ -80,6 +80,10 @@ def test_what_runs_often_does_not_read_the_backlog(sqlite: peewee.SqliteDatabase
             jobs.enqueue("soon", group="ann")
         find(State.DEAD, 10)
         find(State.RUNNING, 10)
+        find(State.WAITING, 10)
+        find(State.SCHEDULED, 10)
+        find(State.RETRYING, 10, queue="default")
+        jobs.stats(at_most=4)
 
     def grow(count: int) -> None:
         held = {"held": True, "send_at": NEVER}
@@ -89,6 +93,7 @@ def test_what_runs_often_does_not_read_the_backlog(sqlite: peewee.SqliteDatabase
         add(count, group="ann", due_at=later)
         add(count, failed_at=0.0, group="ann", send_at=NEVER)
         add(count, group="ann", actor_missing=True)
+        add(count, due_at=later, attempts=1)
         sqlite.execute_sql("UPDATE outbox SET failed_at = rowid WHERE failed_at IS NOT NULL")
         add(count)
 

@@ -20,6 +20,8 @@ from gifster.jobs.wording import not_one_of
 
 #: How many jobs of a state the page shows, and the list of that state.
 FEW, MANY = 10, 50
+#: How far the page counts the jobs of a queue in a state: a browser asks for it again and again.
+COUNTED = 10_000
 #: The graph's size, in pixels of its own.
 WIDTH, HEIGHT = 720, 120
 FORMATS = {"hour": "%H:%M", "day": "%H:00", "month": "%d %b"}
@@ -81,7 +83,7 @@ def overview(parameters: Mapping[str, str], weights: Weights = None) -> dict[str
     history = admin.history(span)
     return _common(parameters) | {
         "trouble": asking.trouble(),
-        "queues": admin.queues(weights),
+        "queues": admin.queues(weights, COUNTED),
         "workers": heartbeat.workers(),
         "busy": admin.busy(),
         "lists": {state: admin.page_of(state, "", FEW) for state in TITLES},
@@ -116,7 +118,7 @@ def jobs_in(parameters: Mapping[str, str], weights: Weights = None) -> dict[str,
         "jobs": found,
         "where": where,
         "queue": queue,
-        "queue_names": sorted({each.name for each in admin.queues(weights)} | {queue} - {""}),
+        "queue_names": sorted(admin.queue_names(weights) | {queue} - {""}),
         "q": q,
         "more": urlencode(where | {"cursor": following}) if following else None,
     }
@@ -236,6 +238,7 @@ def _common(parameters: Mapping[str, str]) -> dict[str, object]:
         "now": jobs.now(),
         "moment": admin.moment,
         "ago": ago,
+        "counted": counted,
         "dumps": lambda value: json.dumps(value, ensure_ascii=False),
         "notice": notice,
     }
@@ -247,6 +250,11 @@ def ago(seconds: float) -> str:
         if seconds >= length * 2:
             return f"{seconds / length:.0f} {unit}"
     return f"{max(0, seconds):.0f} s" if seconds >= 10 or seconds <= 0 else f"{seconds:.1f} s"
+
+
+def counted(number: int) -> str:
+    """A number of jobs that were counted as far as `COUNTED`."""
+    return str(number) if number < COUNTED else f"{COUNTED}+"
 
 
 def _bars(history: list[Span], form: str) -> list[Bar]:
