@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import peewee
+from peewee import fn
 
 from gifster.jobs import clock
 from gifster.jobs.asking import BrokerUnavailable, ask_again, is_redis, unavailable
@@ -39,6 +40,8 @@ logger = logging.getLogger("gifster.jobs")
 #: How many jobs are claimed or changed at a time, and for how long a call goes on claiming
 #: (seconds).
 BATCH, ROUND_S = 500, 1.0
+#: How long the arguments of claimed jobs may be together, as far as the first few tell.
+MOST_CHARACTERS, FIRST_FEW = 4 * 1024 * 1024, 8
 #: After so many sendings the pause before the next one no longer doubles.
 MOST_DOUBLINGS = 10
 _broker_is_away: PerOutbox[Problem] = PerOutbox(lambda: Problem(logger))
@@ -135,8 +138,7 @@ def _claim(until: float) -> _Batch:
     """Take due jobs for this sending, away from other relays and from workers whose lease ran out.
     If this process dies before it sends them, they are due again in a minute."""
     with transaction(Job._meta.database):
-        query = Job.select().where(_due(until)).order_by(Job.send_at).limit(BATCH)
-        jobs = list(_skip_locked(query))
+        jobs = _first_due(until)
         again = clock.now(Job._meta.database) + RESEND_AFTER_S
         if jobs:
             Job.update(
@@ -150,6 +152,24 @@ def _claim(until: float) -> _Batch:
             died = "a worker died job=%s actor=%s worker=%s"
             logger.warning(died, job.id, job.actor, job.leased_by)
     return _Batch(jobs, again)
+
+
+def _first_due(until: float) -> list[Job]:
+    """The due jobs that are claimed next, locked. They are in memory several times while they are
+    sent, so these are fewer than `BATCH` if their arguments are large."""
+    jobs: list[Job] = []
+    size, most = 0, FIRST_FEW
+    characters = fn.LENGTH(Job.arguments).coerce(False).alias("characters")
+    while most > 0:
+        others = Job.id.not_in([job.id for job in jobs])
+        query: Any = Job.select(Job, characters).where(_due(until) & others)
+        found = list(_skip_locked(query.order_by(Job.send_at).limit(most)))
+        jobs += found
+        size += sum(job.characters for job in found)
+        if len(found) < most:
+            break
+        most = min(BATCH - len(jobs), (MOST_CHARACTERS - size) * len(jobs) // max(size, 1))
+    return jobs
 
 
 def _send(batch: _Batch) -> _Outcome:

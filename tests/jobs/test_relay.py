@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import peewee
 import psycopg
@@ -227,3 +228,27 @@ def test_the_relay_knows_the_lease_that_connect_was_given(outbox: Outbox):
     # I expect it to be left alone
     assert Job.get_by_id(job.id).send_at == until
     broker.close()
+
+
+def test_jobs_with_large_arguments_are_claimed_few_at_a_time(
+    marked: Outbox, monkeypatch: pytest.MonkeyPatch
+):
+    # Given due jobs whose arguments are large, and others
+    monkeypatch.setattr(MODULE, "MOST_CHARACTERS", 10_000)
+    with marked.database.atomic():
+        for number in range(40):
+            text = "x" * 1000 if number < 20 else ""
+            Job.create(actor="work", queue="default", arguments=[number, text], send_at=number + 1)
+    batches: list[int] = []
+
+    def count(batch: Any) -> Any:
+        batches.append(len(batch.jobs))
+        return send(batch)
+
+    send = MODULE._send
+    monkeypatch.setattr(MODULE, "_send", count)
+
+    # When the relay sends them, I expect no more large ones at a time than fit, and their order
+    assert jobs.relay() == 40
+    assert max(batches[:2]) < 10
+    assert sent(marked) == list(range(40))
