@@ -12,6 +12,7 @@ import redis
 
 from gifster.jobs import Job
 from gifster.uploads import sweep
+from gifster.uploads.columns import bulk
 from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.files.content import HELD_BYTES
 from gifster.uploads.storage import temporaries
@@ -94,7 +95,8 @@ def test_stored_files_of_a_pending_upload_are_left_alone(application: Applicatio
     application.deliver(application.jobs()[0])
     stored = application.stored
     waiting = {"avatar": None, "avatar_tmp": made.avatar_tmp, "avatar_state": "processing"}
-    Person.update(**waiting).execute()
+    with bulk.saving():
+        Person.update(**waiting).execute()
     found = sweep_old()
 
     assert found.orphans == []

@@ -17,6 +17,7 @@ from gifster.uploads import (
     store_in_background,
 )
 from gifster.uploads.backgrounding.promotion import Promotion
+from gifster.uploads.columns import bulk
 from gifster.uploads.files import cache
 from gifster.uploads.testing import MemoryStorage
 from tests.combinations import on_one_platform
@@ -321,7 +322,8 @@ def put_back(application: Application, person: Person) -> None:
     before = dict(fresh(person).__data__)
     jobs = application.jobs()
     application.work()
-    Person.update(before).where(Person.id == person.id).execute()
+    with bulk.saving():
+        Person.update(before).where(Person.id == person.id).execute()
     for job in jobs:
         Job.insert(job.__data__).execute()
 
