@@ -72,7 +72,7 @@ def rows_of_all_tables() -> dict[str, User]:
         Finding.create(kind=f"missing{n}", count=1)
         SearchQuery.create(words=f"needle {n}", heat=5.0)
         PausedQueue.create(queue=f"q{n}")
-        Worker.create(id=f"w{n}", host="h", pid=n, threads=1, first_queues="q", started_at=at, seen_at=at)
+        Worker.create(id=f"w{n}", host="h", pid=n, threads=1, queues="q", started_at=at, seen_at=at)
         ActorStats.create(span_s=60, begin=60 * n, queue="q", actor="a", done=1, failed=0, ms=3)
         RecurringJob.create(name=f"r{n}", rule="every 5", next_at=at, last_at=at)
         job = {"actor": "a", "queue": "q", "arguments": [1], "send_at": at}
