@@ -28,6 +28,8 @@ logger = logging.getLogger("gifster.jobs")
 #: By name: a job that cannot be enqueued.
 _watch: PerOutbox[Watch] = PerOutbox(Watch)
 _problems: PerOutbox[dict[str, Problem]] = PerOutbox(dict)
+#: By name: the rule that this process has for a job, and its next moment by that.
+_own: PerOutbox[dict[str, tuple[str, float]]] = PerOutbox(dict)
 
 #: A clock that is set back by less than this does not repeat a job that ran: cron(8) (seconds).
 SET_BACK_S = 3 * 3600
@@ -204,6 +206,17 @@ def enqueue_recurring(recurring: Mapping[str, Recurring]) -> list[str]:
 def _look_at(name: str, job: Recurring, row: RecurringJob | None, now: float) -> bool:
     """Enqueue a job if it is due, and return whether it was. A new job, or one whose rule has
     changed, gets its next moment."""
+    rule, moment = _own.here.get(name, ("", 0.0))
+    if row is not None and row.rule != job.rule == rule:
+        # A scheduler of another release, which started later, goes by another rule. Each enqueues
+        # the job at its own moments: if both wrote the row in each round, none would ever come.
+        if now < moment:
+            return False
+        if row.last_at is None or row.last_at < moment:
+            return _enqueue(row, job, now)
+        _own.here[name] = job.rule, job.next_after(now)
+        return False
+    _own.here[name] = job.rule, job.next_after(now)
     if row is not None and row.rule == job.rule:
         if row.next_at <= now:
             return _enqueue(row, job, now)
@@ -242,7 +255,7 @@ def _follow_the_clock_back(row: RecurringJob, job: Recurring, now: float) -> Non
 def _enqueue(row: RecurringJob, job: Recurring, now: float) -> bool:
     with transaction(RecurringJob._meta.database):
         moved = (
-            RecurringJob.update(next_at=job.next_after(now), last_at=now)
+            RecurringJob.update(rule=job.rule, next_at=job.next_after(now), last_at=now)
             .where(_as_read(row))
             .execute()
         )

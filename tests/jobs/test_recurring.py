@@ -12,6 +12,7 @@ import pytest
 
 from gifster import jobs
 from gifster.jobs import Job, Recurring, RecurringJob, State, recurring, scheduler
+from gifster.jobs.per_outbox import PerOutbox
 from tests.clocks import SetClock
 from tests.combinations import on_postgresql
 from tests.jobs.conftest import Outbox
@@ -317,3 +318,26 @@ def test_the_scheduler_enqueues_what_was_declared_and_forgets_the_rest(
         assert [row.name for row in jobs.recurring_jobs()] == ["ping"]
         assert [job.id for job in Job.select()] == ["ping"]
     assert "a round of the scheduler has failed" in caplog.text
+
+
+def test_schedulers_of_two_releases_keep_the_moments_of_both_rules(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a scheduler of a former release beside one that has another rule
+    both = [
+        ({"tidy": jobs.every(seconds, "tidy", queue="default")}, PerOutbox(dict))
+        for seconds in (60, 90)
+    ]
+    begin = 1_800_000_000.0
+    ran: list[int] = []
+
+    # When both look every few seconds
+    for second in range(0, 400, 4):
+        monkeypatch.setattr(recurring.clock, "now", lambda _, at=begin + second: at)
+        for rule, own in both:
+            monkeypatch.setattr(recurring, "_own", own)
+            ran += [second - second % 30 for _ in jobs.enqueue_recurring(rule)]
+            Job.delete().execute()
+
+    # I expect the job once at each moment of either
+    assert ran == [60, 90, 120, 180, 240, 270, 300, 360]
