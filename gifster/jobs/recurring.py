@@ -40,7 +40,8 @@ class RecurringJob(peewee.Model):
 
     Attributes:
       next_at: when it is due next (seconds since the epoch).
-      last_at: when it was enqueued last (seconds since the epoch); null if it never was.
+      last_at: when it was due last, and somebody looked (seconds since the epoch); null if it never
+        was. If its last run was not done then, it was not enqueued.
     """
 
     #: Also the job's key (`unique`), so there is one at a time.
