@@ -21,7 +21,14 @@ from peewee import fn
 from gifster.jobs import clock
 from gifster.jobs.asking import BrokerUnavailable, ask_again, is_redis, unavailable
 from gifster.jobs.groups import release_all
-from gifster.jobs.job import NEVER, RESEND_AFTER_S, Job, UnreadableArguments, outbox_database
+from gifster.jobs.job import (
+    NEVER,
+    RESEND_AFTER_S,
+    Job,
+    UnreadableArguments,
+    can_be_found,
+    outbox_database,
+)
 from gifster.jobs.lease import LEASE_S
 from gifster.jobs.losses import mark
 from gifster.jobs.old_schema import explained
@@ -158,17 +165,18 @@ def _first_due(until: float) -> list[Job]:
     """The due jobs that are claimed next, locked. They are in memory several times while they are
     sent, so these are fewer than `BATCH` if their arguments are large."""
     jobs: list[Job] = []
-    size, most = 0, FIRST_FEW
+    seen, size, most = 0, 0, FIRST_FEW
     characters = fn.LENGTH(Job.arguments).coerce(False).alias("characters")
     while most > 0:
         others = Job.id.not_in([job.id for job in jobs])
         query: Any = Job.select(Job, characters).where(_due(until) & others)
         found = list(_skip_locked(query.order_by(Job.send_at).limit(most)))
-        jobs += found
+        jobs += [job for job in found if can_be_found(job.id)]
+        seen += len(found)
         size += sum(job.characters for job in found)
         if len(found) < most:
             break
-        most = min(BATCH - len(jobs), (MOST_CHARACTERS - size) * len(jobs) // max(size, 1))
+        most = min(BATCH - seen, (MOST_CHARACTERS - size) * seen // max(size, 1))
     return jobs
 
 

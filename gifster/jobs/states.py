@@ -14,7 +14,7 @@ import peewee
 from peewee import Case, Expression, Tuple, fn
 
 from gifster.jobs import clock
-from gifster.jobs.job import AT_ONCE, DEAD, FAILED, PUT_OFF, Job
+from gifster.jobs.job import AT_ONCE, DEAD, FAILED, PUT_OFF, Job, can_be_found
 from gifster.jobs.old_schema import needs
 from gifster.jobs.statements import Statement
 
@@ -191,6 +191,7 @@ def after(
         for part in PARTS[state]
         for name in ([queue] if queue else part.queues())
         for each in part.first(name, now, limit, place, text)
+        if can_be_found(each[1])
     ]
     sign = -1 if state is State.DEAD else 1
     moments = [sign * (since or 0.0) for since, _ in places]

@@ -410,7 +410,7 @@ def test_a_job_that_left_a_row_alone_can_write(booted: Settings, damaged: tuple[
 
 
 @on_sqlite
-@pytest.mark.parametrize("column", ["actor", "queue", "arguments", "group_key", "error"])
+@pytest.mark.parametrize("column", ["id", "actor", "queue", "arguments", "group_key", "error"])
 def test_jobs_are_sent_though_one_has_text_that_cannot_be_decoded(booted: Settings, column: str):
     with transaction(db):
         for _ in range(3):
@@ -420,4 +420,4 @@ def test_jobs_are_sent_though_one_has_text_that_cannot_be_decoded(booted: Settin
 
     jobs.relay()
 
-    assert jobs.Job.select().where(jobs.Job.sendings > 0).count() == 3
+    assert jobs.Job.select().where(jobs.Job.sendings > 0).count() == (2 if column == "id" else 3)
