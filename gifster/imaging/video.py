@@ -17,6 +17,9 @@ _TICK = Fraction(1, 1000)
 #: the bytes that its rival has there. The first pictures say little: encoders spend the more on
 #: them the longer they are shown.
 _HOPELESS, _FEW_PICTURES = ((1 / 8, 1.3), (1 / 2, 1.1)), 4
+#: So is one that would come to so many times the bytes that it may have, if all pictures are like
+#: those in this first part.
+_SEEN, _TOO_MUCH = 1 / 4, 1.2
 #: Our quality where a recipe names none (1 to 100).
 _DEFAULT_QUALITY = 85
 
@@ -91,7 +94,7 @@ def write(  # noqa: PLR0913, PLR0917
       quality: 1 to 100; None is what suits the format.
       rival: what another film returned. The film is given up as soon as it is unlikely to be
         smaller.
-      most_bytes: the film is given up as soon as it has more.
+      most_bytes: the film is given up as soon as it has more, or surely will have.
 
     Returns:
       the size of the film after each picture (bytes), without the container; None if it was given
@@ -116,7 +119,8 @@ def write(  # noqa: PLR0913, PLR0917
         stream.time_base = stream.codec_context.time_base = _TICK
         now_ms = delay_ms = 0
         packets: list[Any] = []
-        for (picture, changed), delay_ms in zip(track.shown(), track.delays_ms, strict=True):
+        delays_ms = track.delays_ms
+        for (picture, changed), delay_ms in zip(track.shown(), delays_ms, strict=True):
             canvas.paint(picture, changed)
             frame = av.VideoFrame(*canvas.size, stream.pix_fmt)
             strides = [plane.line_size for plane in frame.planes]
@@ -126,7 +130,9 @@ def write(  # noqa: PLR0913, PLR0917
             now_ms += delay_ms
             encoded = _encoded(stream, frame)
             _count(encoded, sizes)
-            if (rival is not None and _is_lost(sizes, rival)) or _is_over(sizes, most_bytes):
+            if rival is not None and _is_lost(sizes, rival):
+                return None
+            if _is_over(sizes, most_bytes) or _will_be_over(sizes, len(delays_ms), most_bytes):
                 return None
             packets += encoded
             file.mux(packets[:-1])
@@ -166,6 +172,15 @@ def _count(packets: Iterable[Any], sizes: list[int]) -> None:
 
 def _is_over(sizes: Sequence[int], most_bytes: float) -> bool:
     return bool(sizes) and sizes[-1] > most_bytes
+
+
+def _will_be_over(sizes: Sequence[int], pictures: int, most_bytes: float) -> bool:
+    """Whether a film of so many pictures is far too large, judging by those after the first."""
+    count = len(sizes)
+    if count < max(_FEW_PICTURES, _SEEN * pictures):
+        return False
+    expected = sizes[0] + (sizes[-1] - sizes[0]) * (pictures - 1) / (count - 1)
+    return expected > _TOO_MUCH * most_bytes
 
 
 def _is_lost(sizes: Sequence[int], rival: Sequence[int]) -> bool:

@@ -81,6 +81,27 @@ def test_a_webm_is_given_up_when_it_will_be_larger_than_the_mp4(tmp_path: Path, 
     assert not webm.exists()
 
 
+def test_a_film_that_would_have_too_many_bytes_is_given_up_early(tmp_path: Path, monkeypatch):
+    source, target, counted = tmp_path / "source", tmp_path / "target", []
+    source.write_bytes(images.noisy_gif((60, 40), 40))
+    track, count = _track(source), video._count
+
+    def noted(packets: list[Any], sizes: list[int]) -> None:
+        count(packets, sizes)
+        counted.append(len(sizes))
+
+    full = video.write(target, "video/mp4", track)
+    assert full is not None
+    monkeypatch.setattr(video, "_count", noted)
+
+    # When it may have three quarters of its bytes
+    assert video.write(target, "video/mp4", track, None, None, 0.75 * full[-1]) is None
+
+    # I expect that to be known before half of its pictures, and not to be said of a smaller one
+    assert counted[-1] < 20
+    assert video.write(target, "video/mp4", track, None, None, full[-1]) == full
+
+
 def _track(source: Path) -> Any:
     from gifster.imaging.patches import Patch, Recording
 
