@@ -153,7 +153,7 @@ class _Encoder:
         #: The size of each written film after each picture (bytes).
         self._film_bytes: dict[Path, list[int]] = {}
         #: What was written, by all that makes a difference.
-        self._written: dict[tuple[object, ...], Path] = {}
+        self._written: dict[tuple[Scaler, str, int | None], Path] = {}
 
     def write(self, output: Output, track: Track, scaler: Scaler) -> bool:
         """Write one output, unless it is one of those that are left out (see `encode`)."""
@@ -222,8 +222,15 @@ class _Encoder:
             budget = math.inf
         return gif.write(
             output.target, track, self._plays, scaler.samples, budget, output.quality,
-            output.most_bytes,
+            output.most_bytes, self._gif_bytes_alike(scaler),
         )  # fmt: skip
+
+    def _gif_bytes_alike(self, scaler: Scaler) -> list[int] | None:
+        """The size after each frame of a GIF of the same part of the picture, if there is one."""
+        for (other, _, _), target in self._written.items():
+            if target in self._gif_bytes and other.shows_same(scaler):
+                return self._gif_bytes[target]
+        return None
 
     def _write_film(self, output: Output, track: Track, scaler: Scaler) -> bool:
         target, kind = output.target, output.content_type

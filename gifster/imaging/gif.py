@@ -46,13 +46,15 @@ _TOLERANCE_STEP = 0.2
 _LATE = 0.45
 #: A GIF that may not outgrow its original gets as many colours as fit: each time with a tolerance,
 #: and into a part of what it may have. Its bytes grow about with this root of the colours.
-_FITTED, _BYTES_ROOT = ((3, 0.93), (5, 0.9)), 2.5
+_FITTED, _BYTES_ROOT = ((3, 0.9), (5, 0.9)), 2.5
 #: It gets at least so many. If that does not suffice, the others are tried in turn.
 _MIN_COLORS = 12
 _LAST = (_ROUGH, *(_Quality(0.45, 20, colors) for colors in (12, 8, 6, 4, 2, 1)))
 #: When so much of all that changes is written, in at least so many frames, a GIF is given up that
 #: would come to so many times the bytes that it may have.
 _SEEN, _MIN_SEEN, _TOO_MUCH = 1 / 4, 4, 1.2
+#: The same if another GIF of these frames tells how much of all bytes is written.
+_SEEN_OF_OTHER, _TOO_MUCH_BY_OTHER = 1 / 8, 1.05
 #: Browsers display shorter frames for ten times as long.
 _MIN_DELAY_CS = 2
 
@@ -65,6 +67,7 @@ def write(  # noqa: PLR0913, PLR0917
     budget: float,
     quality: int | None = None,
     most_bytes: float = math.inf,
+    other: Sequence[int] | None = None,
 ) -> list[int]:
     """Write a GIF.
 
@@ -74,62 +77,32 @@ def write(  # noqa: PLR0913, PLR0917
       budget: a GIF of more bytes is encoded once more, less exactly.
       quality: 1 to 100, whatever the budget; None chooses it by that.
       most_bytes: a GIF of more bytes is encoded as roughly as it takes.
+      other: the size of a GIF of the same frames in another size, after each of them. It tells
+        early how many bytes this one will have.
 
     Returns:
       its size after each frame of the track (bytes).
     """
+    tries = _Tries(target, track, plays, samples, other)
     if quality is not None:
         tolerance = round((100 - quality) * _TOLERANCE_STEP)
         wanted = _Quality(tolerance**2 * 0.06, tolerance)
         try:
-            return _write(target, track, plays, samples, wanted, most_bytes)
+            return tries.write(wanted, most_bytes)
         except _TooLarge as error:
-            return _write_fitted(target, track, plays, samples, wanted, error.part, most_bytes)
+            return tries.write_fitted(wanted, error.part, most_bytes)
     exact, limit = _exact_for(samples), min(budget, most_bytes)
     try:
-        return _write(target, track, plays, samples, exact, limit)
+        return tries.write(exact, limit)
     except _TooLarge as error:
         tried, part = exact, error.part * most_bytes / limit
         less_exact = _LESS_EXACT if error.part > _LATE else _ROUGH
     if part >= 1:
         try:
-            return _write(target, track, plays, samples, less_exact, most_bytes)
+            return tries.write(less_exact, most_bytes)
         except _TooLarge as error:
             tried, part = less_exact, error.part
-    return _write_fitted(target, track, plays, samples, tried, part, most_bytes)
-
-
-def _write_fitted(  # noqa: PLR0913, PLR0917
-    target: Path,
-    track: Track,
-    plays: int,
-    samples: PaletteSamples,
-    tried: _Quality,
-    part: float,
-    most_bytes: float,
-) -> list[int]:
-    """Write a GIF in as many colours as its bytes allow.
-
-    Parameters:
-      tried: a quality in which it is too large: this part of its bytes is what it may have.
-    """
-    for tolerance, filled in _FITTED:
-        colors = _fewer_colors(samples, tried, part * filled)
-        tried = _Quality(_EXACT.error, tolerance, max(colors, _MIN_COLORS))
-        try:
-            return _write(target, track, plays, samples, tried, most_bytes)
-        except _TooLarge as error:
-            part = error.part
-    for last in _LAST:
-        with contextlib.suppress(_TooLarge):
-            return _write(target, track, plays, samples, last, most_bytes)
-    return _write(target, track, plays, samples, _LAST[-1])
-
-
-def _fewer_colors(samples: PaletteSamples, tried: _Quality, part: float) -> int:
-    """How many colours fit, if a GIF of some quality may have such a part of its bytes."""
-    count = len(samples.palette(tried.error, tried.colors)) // 3
-    return int(count * part**_BYTES_ROOT)
+    return tries.write_fitted(tried, part, most_bytes)
 
 
 def _exact_for(samples: PaletteSamples) -> _Quality:
@@ -162,7 +135,8 @@ class _TooLarge(Exception):
     """A GIF exceeds its budget, or surely will.
 
     Parameters:
-      part: of the frames, how many have as many bytes as the budget.
+      part: of all its bytes, how many the budget is, as far as is known; else of its frames, how
+        many have as many bytes as the budget.
     """
 
     def __init__(self, part: float) -> None:
@@ -170,54 +144,93 @@ class _TooLarge(Exception):
         self.part = part
 
 
-def _write(  # noqa: PLR0913, PLR0917
-    target: Path,
-    track: Track,
-    plays: int,
-    samples: PaletteSamples,
-    quality: _Quality,
-    budget: float = math.inf,
-) -> list[int]:
-    """Write a GIF in one quality.
+class _Tries:
+    """Writes one GIF, each time in another quality. The parameters are those of `write()`."""
 
-    Returns:
-      its size after each frame of the track (bytes).
+    def __init__(
+        self,
+        target: Path,
+        track: Track,
+        plays: int,
+        samples: PaletteSamples,
+        other: Sequence[int] | None = None,
+    ) -> None:
+        self._target, self._track, self._plays = target, track, plays
+        self._samples, self._other = samples, other
+        #: How many pixels each frame and all before it change.
+        self._changed = list(accumulate(track.areas))
 
-    Raises:
-      _TooLarge: it has more bytes than the budget.
-    """
-    sizes: list[int] = []
-    changed = list(accumulate(track.areas))
-    with target.open("wb") as file:
-        palette = samples.palette(quality.error, quality.colors)
-        writer = GifQuantizer(file, track.size, palette, quality.tolerance)
-        writer.begin(plays)
-        for number, (patch, delay_cs) in enumerate(_in_centiseconds(track)):
-            writer.add_patch(patch, delay_cs)
-            sizes.append(file.tell())
-            if sizes[-1] > budget:
-                raise _TooLarge(len(sizes) / len(track))
-            expected = _expected(sizes, changed[: number + 1], changed[-1])
-            if expected > _TOO_MUCH * budget and quality.colors > _MIN_COLORS:
-                raise _TooLarge(budget / expected)
-        writer.end()
-        sizes[-1] = file.tell()
-    if sizes[-1] > budget:
-        raise _TooLarge(1.0)
-    return sizes
+    def write(self, quality: _Quality, budget: float = math.inf) -> list[int]:
+        """Write the GIF in one quality.
 
+        Returns:
+          its size after each frame of the track (bytes).
 
-def _expected(sizes: Sequence[int], changed: Sequence[int], total: int) -> float:
-    """The bytes that a GIF will have, by what its changes took so far; 0 if that says little.
+        Raises:
+          _TooLarge: it has more bytes than the budget.
+        """
+        sizes: list[int] = []
+        too_much = _TOO_MUCH if self._other is None else _TOO_MUCH_BY_OTHER
+        with self._target.open("wb") as file:
+            palette = self._samples.palette(quality.error, quality.colors)
+            writer = GifQuantizer(file, self._track.size, palette, quality.tolerance)
+            writer.begin(self._plays)
+            for patch, delay_cs in _in_centiseconds(self._track):
+                writer.add_patch(patch, delay_cs)
+                sizes.append(file.tell())
+                expected = self._expected(sizes)
+                if sizes[-1] > budget:
+                    is_known = self._other is not None and expected > budget
+                    raise _TooLarge(
+                        budget / expected if is_known else len(sizes) / len(self._track)
+                    )
+                if expected > too_much * budget and quality.colors > _MIN_COLORS:
+                    raise _TooLarge(budget / expected)
+            writer.end()
+            sizes[-1] = file.tell()
+        if sizes[-1] > budget:
+            raise _TooLarge(1.0)
+        return sizes
 
-    Parameters:
-      sizes: what was written after each frame, which is all frames before it.
-      changed: how many pixels each frame and all before it change; in all, `total`.
-    """
-    if len(sizes) < _MIN_SEEN or total == changed[0]:
-        return 0
-    seen = (changed[-2] - changed[0]) / (total - changed[0])
-    return sizes[1] + (sizes[-1] - sizes[1]) / seen if seen >= _SEEN else 0
+    def write_fitted(self, tried: _Quality, part: float, most_bytes: float) -> list[int]:
+        """Write the GIF in as many colours as its bytes allow.
+
+        Parameters:
+          tried: a quality in which it is too large: this part of its bytes is what it may have.
+        """
+        for tolerance, filled in _FITTED:
+            colors = self._fewer_colors(tried, part * filled)
+            tried = _Quality(_EXACT.error, tolerance, max(colors, _MIN_COLORS))
+            try:
+                return self.write(tried, most_bytes)
+            except _TooLarge as error:
+                part = error.part
+        for last in _LAST:
+            with contextlib.suppress(_TooLarge):
+                return self.write(last, most_bytes)
+        return self.write(_LAST[-1])
+
+    def _fewer_colors(self, tried: _Quality, part: float) -> int:
+        """How many colours fit, if a GIF of some quality may have such a part of its bytes."""
+        count = len(self._samples.palette(tried.error, tried.colors)) // 3
+        return int(count * part**_BYTES_ROOT)
+
+    def _expected(self, sizes: Sequence[int]) -> float:
+        """The bytes that the GIF will have, by what its changes took so far; 0 if that says little.
+
+        Parameters:
+          sizes: what was written after each frame, which is all frames before it.
+        """
+        if len(sizes) < _MIN_SEEN:
+            return 0
+        other, changed, last = self._other, self._changed, len(sizes) - 1
+        if other is None:
+            written, total = changed[last - 1] - changed[0], changed[-1] - changed[0]
+        else:
+            written, total = other[last] - other[1], other[-1] - other[1]
+        if written <= 0 or written < total * (_SEEN if other is None else _SEEN_OF_OTHER):
+            return 0
+        return sizes[1] + (sizes[-1] - sizes[1]) * total / written
 
 
 def _in_centiseconds(track: Track) -> Iterator[tuple[Patch, int]]:

@@ -67,6 +67,11 @@ class Scaler:
         """Whether the result of this scaler is exactly what a plan asks for."""
         return (self._plan, self._functions) == (plan, functions)
 
+    def shows_same(self, other: "Scaler") -> bool:
+        """Whether another scaler shows the same part of each frame, and nothing else on it."""
+        is_drawn_on = bool(self._functions or other._functions)
+        return self._plan.part == other._plan.part and not is_drawn_on
+
     def can_feed(self, plan: Plan) -> bool:
         """Whether a smaller version can be made from the result of this scaler."""
         mine = self._plan

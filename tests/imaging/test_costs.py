@@ -1,6 +1,7 @@
 """What keeps versions cheap and small: encodings that are given up, and parts that are left out."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,20 @@ import PIL.ImageDraw
 import pytest
 
 from gifster import imaging
-from gifster.imaging import Image, animation, apng, avif, gif_frames, gif_quantizer, video, webp
-from gifster.imaging.probe import probe
+from gifster.imaging import (
+    Image,
+    animation,
+    apng,
+    avif,
+    gif,
+    gif_frames,
+    gif_quantizer,
+    video,
+    webp,
+)
+from gifster.imaging.palette import PaletteSamples
+from gifster.imaging.patches import Patch, Recording
+from gifster.imaging.probe import ImageInfo, probe
 from gifster.imaging.yuv import YuvCanvas
 from tests import images
 
@@ -102,9 +115,46 @@ def test_a_film_that_would_have_too_many_bytes_is_given_up_early(tmp_path: Path,
     assert video.write(target, "video/mp4", track, None, None, full[-1]) == full
 
 
-def _track(source: Path) -> Any:
-    from gifster.imaging.patches import Patch, Recording
+def test_a_gif_of_another_size_tells_early_that_a_gif_is_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a recording that hardly changes at first, though all of it is drawn, and in two sizes
+    sizes, added = ((40, 30), (120, 90)), list[Any]()
+    with Recording() as recording:
+        still = PIL.Image.effect_noise(sizes[1], 90).convert("RGB")
+        samples = PaletteSamples(replace(ImageInfo("image/gif", *sizes[1]), frames=40))
+        for number in range(40):
+            moves = number >= 20
+            shown = PIL.Image.effect_noise(sizes[1], 90).convert("RGB") if moves else still.copy()
+            shown.putpixel((number, 0), (255, 0, 0))
+            pictures = [shown.resize(size) for size in sizes]
+            samples.add(number, *pictures[:1] * 2, shown)
+            recording.add(50, [Patch(made, (0, 0, *made.size)) for made in pictures])
+        tracks = [recording.track(number, size) for number, size in enumerate(sizes)]
+        other = gif.write(tmp_path / "small", tracks[0], 0, samples, math.inf)
+        full = gif.write(tmp_path / "large", tracks[1], 0, samples, math.inf)[-1]
+        add_patch = gif_quantizer.GifQuantizer.add_patch
 
+        def noted(writer: Any, patch: Patch, delay_cs: int) -> None:
+            added.append(writer)
+            add_patch(writer, patch, delay_cs)
+
+        monkeypatch.setattr(gif_quantizer.GifQuantizer, "add_patch", noted)
+
+        # When the larger may have 0.7 of its bytes, without and with what the smaller tells
+        frames = []
+        for known in (None, other):
+            added.clear()
+            target, most = tmp_path / "large", 0.7 * full
+            assert gif.write(target, tracks[1], 0, samples, math.inf, None, most, known)[-1] <= most
+            frames.append(added.count(added[0]))
+
+    # I expect the first try to be given up when little of what moves is written
+    assert frames[0] > 30
+    assert frames[1] < 25
+
+
+def _track(source: Path) -> Any:
     recording = Recording()
     with PIL.Image.open(source) as image:
         for number in range(40):
