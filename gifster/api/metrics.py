@@ -225,7 +225,7 @@ def _workers() -> Iterator[Metric]:
 def _recurring() -> Iterator[Metric]:
     last = GaugeMetricFamily(
         "gifster_recurring_timestamp_seconds",
-        "When a recurring job was enqueued last.",
+        "When a recurring job was due last.",
         labels=["name"],
     )
     for job in jobs.recurring_jobs():

@@ -15,7 +15,7 @@ from peewee import Case, fn
 
 from gifster.jobs import clock
 from gifster.jobs.group_limits import most_of_group, room_of, sent_of_group
-from gifster.jobs.job import RESEND_AFTER_S, Job
+from gifster.jobs.job import RESEND_AFTER_S, Job, can_be_found
 from gifster.jobs.outbox import send_now
 from gifster.jobs.statements import Statement
 from gifster.jobs.transactions import transaction
@@ -75,7 +75,7 @@ def _held_actors(group: str, queue: str) -> list[str]:
     while True:
         after = found[-1] if found else ""
         ((actor,),) = _NEXT_ACTOR.rows(group=group, queue=queue, after=after)
-        if actor is None:
+        if actor is None or not can_be_found(actor):
             return found
         found.append(actor)
 
@@ -85,6 +85,7 @@ def _next_held(group: str, queue: str, actors: list[str], room: int) -> list[Job
     # Of each actor some more than there is room for, as others may have locked the first ones.
     its = {"group": group, "queue": queue, "most": room + most_of_group()}
     first = [job_id for each in actors for (job_id,) in _FIRST_HELD.rows(**its, actor=each)]
+    first = [job_id for job_id in first if can_be_found(job_id)]
     query = Job.select().where(Job.id.in_(first) & Job.held).order_by(*_order()).limit(room)
     if Job._meta.database.for_update:
         query = query.for_update(skip_locked=True)

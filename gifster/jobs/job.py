@@ -227,10 +227,10 @@ Job.add_index(Job.queue, Job.due_at, Job.id, Job.attempts, where=FAILED, name="o
 Job.add_index(Job.queue, Job.failed_at, Job.id, where=DEAD, name="outbox_dead_of")
 
 
-def can_be_found(job_id: str) -> bool:
-    """Whether a row can be found by its id. A connection that reads damaged text at all gives it a
-    type of its own."""
-    return type(job_id) is str
+def can_be_found(text: str) -> bool:
+    """Whether a row can be found by what its text was read as. A connection that reads damaged text
+    at all gives it a type of its own."""
+    return type(text) is str
 
 
 def identity() -> str | None:

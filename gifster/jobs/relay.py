@@ -220,7 +220,7 @@ def _update(which: peewee.Expression, **columns: Any) -> int:
     """Change rows and return how many. They are changed in batches, so that nobody waits until very
     many are. If there are none, nothing is locked."""
     found: Any = Job.select(Job.id).where(which).tuples()
-    ids = [job_id for (job_id,) in found]
+    ids = [job_id for (job_id,) in found if can_be_found(job_id)]
     changed = 0
     for start in range(0, len(ids), BATCH):
         still = which & Job.id.in_(ids[start : start + BATCH])
@@ -316,7 +316,7 @@ def _make_due(
     changed = _update(which, send_at=now)
     # Wait for the rows that another transaction had locked, one by one: nobody does it later.
     rest: Any = Job.select(Job.id).where(which).tuples()
-    for (job_id,) in list(rest):
+    for job_id in [job_id for (job_id,) in rest if can_be_found(job_id)]:
         changed += Job.update(send_at=now).where(which & (Job.id == job_id)).execute()
     if changed:
         logger.log(level, "%s: jobs=%d that wait are sent again", why, changed)

@@ -74,7 +74,9 @@ class Part:
 
     def queues(self) -> list[str]:
         """The queues that the index has."""
-        return [queue for (queue,) in self._queues.rows() if queue is not None]
+        return [
+            queue for (queue,) in self._queues.rows() if queue is not None and can_be_found(queue)
+        ]
 
     @cached_property
     def _queues(self) -> Statement:
