@@ -148,6 +148,12 @@ class Track:
         boxes = [(0, 0, 0, 0) if patch is None else patch.box for _, patch in self._frames]
         return [(right - left) * (bottom - top) for left, top, right, bottom in boxes]
 
+    @property
+    def shown_areas(self) -> list[int]:
+        """How many pixels each picture changes that is shown: one for each of `delays_ms`."""
+        frames = zip(self._frames, self.areas, strict=True)
+        return [area for n, ((_, patch), area) in enumerate(frames) if n == 0 or patch is not None]
+
     def __len__(self) -> int:
         return len(self._frames)
 

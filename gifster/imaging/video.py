@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ _TICK = Fraction(1, 1000)
 #: the bytes that its rival has there. The first pictures say little: encoders spend the more on
 #: them the longer they are shown.
 _HOPELESS, _FEW_PICTURES = ((1 / 8, 1.3), (1 / 2, 1.1)), 4
-#: So is one that would come to so many times the bytes that it may have, if all pictures are like
-#: those in this first part.
+#: So is one that would come to so many times the bytes that it may have, if all that changes takes
+#: as many as this first part of it.
 _SEEN, _TOO_MUCH = 1 / 4, 1.2
 #: Our quality where a recipe names none (1 to 100).
 _DEFAULT_QUALITY = 85
@@ -119,8 +120,8 @@ def write(  # noqa: PLR0913, PLR0917
         stream.time_base = stream.codec_context.time_base = _TICK
         now_ms = delay_ms = 0
         packets: list[Any] = []
-        delays_ms = track.delays_ms
-        for (picture, changed), delay_ms in zip(track.shown(), delays_ms, strict=True):
+        areas = list(accumulate(track.shown_areas))
+        for (picture, changed), delay_ms in zip(track.shown(), track.delays_ms, strict=True):
             canvas.paint(picture, changed)
             frame = av.VideoFrame(*canvas.size, stream.pix_fmt)
             strides = [plane.line_size for plane in frame.planes]
@@ -132,7 +133,7 @@ def write(  # noqa: PLR0913, PLR0917
             _count(encoded, sizes)
             if rival is not None and _is_lost(sizes, rival):
                 return None
-            if _is_over(sizes, most_bytes) or _will_be_over(sizes, len(delays_ms), most_bytes):
+            if _is_over(sizes, most_bytes) or _will_be_over(sizes, areas, most_bytes):
                 return None
             packets += encoded
             file.mux(packets[:-1])
@@ -174,13 +175,19 @@ def _is_over(sizes: Sequence[int], most_bytes: float) -> bool:
     return bool(sizes) and sizes[-1] > most_bytes
 
 
-def _will_be_over(sizes: Sequence[int], pictures: int, most_bytes: float) -> bool:
-    """Whether a film of so many pictures is far too large, judging by those after the first."""
+def _will_be_over(sizes: Sequence[int], areas: Sequence[int], most_bytes: float) -> bool:
+    """Whether a film is far too large, judging by what its changes took after the first picture.
+
+    Parameters:
+      areas: how many pixels each picture and all before it change.
+    """
     count = len(sizes)
-    if count < max(_FEW_PICTURES, _SEEN * pictures):
+    if count < _FEW_PICTURES:
         return False
-    expected = sizes[0] + (sizes[-1] - sizes[0]) * (pictures - 1) / (count - 1)
-    return expected > _TOO_MUCH * most_bytes
+    seen, total = areas[count - 1] - areas[0], areas[-1] - areas[0]
+    if seen <= 0 or seen < _SEEN * total:
+        return False
+    return sizes[0] + (sizes[-1] - sizes[0]) * total / seen > _TOO_MUCH * most_bytes
 
 
 def _is_lost(sizes: Sequence[int], rival: Sequence[int]) -> bool:

@@ -1,6 +1,7 @@
 """What keeps versions cheap and small: encodings that are given up, and parts that are left out."""
 
 import math
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,23 @@ def test_a_gif_of_another_size_tells_early_that_a_gif_is_too_large(
     # I expect the first try to be given up when little of what moves is written
     assert frames[0] > 30
     assert frames[1] < 25
+
+
+def test_a_film_that_soon_stands_still_is_not_given_up(tmp_path: Path):
+    # Given ten pictures of noise, of which the last one stays but for a dot
+    generator, recording = random.Random(1), Recording()
+    for _ in range(10):
+        noise = PIL.Image.frombytes("RGB", (60, 40), generator.randbytes(60 * 40 * 3))
+        recording.add(50, [Patch(noise, (0, 0, 60, 40))])
+    for number in range(30):
+        dot = PIL.Image.new("RGB", (2, 2), "red" if number % 2 else "blue")
+        recording.add(50, [Patch(dot, (0, 0, 2, 2))])
+    target, track = tmp_path / "target", recording.track(0, (60, 40))
+
+    full = video.write(target, "video/mp4", track)
+
+    assert full is not None
+    assert video.write(target, "video/mp4", track, None, None, full[-1]) == full
 
 
 def _track(source: Path) -> Any:
