@@ -176,7 +176,7 @@ def _place(cursor: str) -> states.Place:
     """The place after which a page begins."""
     since, comma, job_id = cursor.partition(",")
     with suppress(ValueError):
-        is_id = 0 < len(job_id) <= Job.id.max_length and job_id.isprintable()
+        is_id = 0 < len(job_id) <= Job.id.max_length and b"\0" not in job_id.encode()
         if comma and is_id and math.isfinite(moment := float(since)):
             return moment, job_id
     raise BadQuery("cursor_invalid", wrong("cursor", cursor, "`next` of the page before"))

@@ -14,7 +14,7 @@ from gifster.jobs.groups import release
 from gifster.jobs.job import Job, outbox_database
 from gifster.jobs.old_schema import needs
 from gifster.jobs.sending import remove_messages
-from gifster.jobs.states import Place, State, after, matching, place_of, state_of
+from gifster.jobs.states import State, after, matching, place_of, state_of
 from gifster.jobs.transactions import transaction
 
 logger = logging.getLogger("gifster.jobs")
@@ -70,13 +70,16 @@ def clear(state: State, *, queue: str = "", text: str = "") -> int:
         raise ValueError("state running: jobs that run are not dropped; wait until they end")
     now, dropped = clock.now(Job._meta.database), 0
     query = matching(State(state), queue=queue, text=text).where(Job.created_at <= now)
-    place: Place | None = None
-    while found := after(State(state), place, BATCH, queue=queue, text=text):
-        place = place_of(found[-1], State(state))
-        with transaction(outbox_database()):
-            jobs = list(_locked(query.where(Job.id.in_([job.id for job in found]))))
-            _delete(jobs)
-        dropped += len(jobs)
+    is_over = False
+    while not is_over:  # the relay may have moved some to a place before
+        place, is_over = None, True
+        while found := after(State(state), place, BATCH, queue=queue, text=text, made_by=now):
+            place = place_of(found[-1], State(state))
+            with transaction(outbox_database()):
+                jobs = list(_locked(query.where(Job.id.in_([job.id for job in found]))))
+                _delete(jobs)
+            dropped += len(jobs)
+            is_over = is_over and not jobs
     return dropped
 
 

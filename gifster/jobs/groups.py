@@ -75,8 +75,11 @@ def _held_actors(group: str, queue: str) -> list[str]:
     while True:
         after = found[-1] if found else ""
         ((actor,),) = _NEXT_ACTOR.rows(group=group, queue=queue, after=after)
-        if actor is None or not can_be_found(actor):
+        if actor is None:
             return found
+        if not can_be_found(actor):  # no step leads over it
+            rows: Any = Job.select(Job.actor).where(_held_of(group, queue)).distinct().tuples()
+            return [each for (each,) in rows if can_be_found(each)]
         found.append(actor)
 
 

@@ -28,8 +28,11 @@ logger = logging.getLogger("gifster.jobs")
 #: By name: a job that cannot be enqueued.
 _watch: PerOutbox[Watch] = PerOutbox(Watch)
 _problems: PerOutbox[dict[str, Problem]] = PerOutbox(dict)
-#: By name: the rule that this process has for a job, and its next moment by that.
-_own: PerOutbox[dict[str, tuple[str, float]]] = PerOutbox(dict)
+#: By name: what this process has in mind for a job.
+_own: PerOutbox[dict[str, "_Own"]] = PerOutbox(dict)
+#: A scheduler writes its rule again after so long, if another one has written its own, but not when
+#: that one's moment is so near (seconds).
+TAKE_BACK_S, NEAR_S = 60.0, 10.0
 
 #: A clock that is set back by less than this does not repeat a job that ran: cron(8) (seconds).
 SET_BACK_S = 3 * 3600
@@ -204,20 +207,36 @@ def enqueue_recurring(recurring: Mapping[str, Recurring]) -> list[str]:
     return enqueued
 
 
+@dataclass
+class _Own:
+    """The rule that this process has for a job, its next moment by that, and when this process saw
+    both in the row (seconds since the epoch)."""
+
+    rule: str
+    next_at: float
+    wrote_at: float
+
+
 def _look_at(name: str, job: Recurring, row: RecurringJob | None, now: float) -> bool:
     """Enqueue a job if it is due, and return whether it was. A new job, or one whose rule has
     changed, gets its next moment."""
-    rule, moment = _own.here.get(name, ("", 0.0))
-    if row is not None and row.rule != job.rule == rule:
+    own, next_at = _own.here.get(name), job.next_after(now)
+    if row is not None and own is not None and row.rule != job.rule == own.rule:
         # A scheduler of another release, which started later, goes by another rule. Each enqueues
         # the job at its own moments: if both wrote the row in each round, none would ever come.
-        if now < moment:
-            return False
-        if row.last_at is None or row.last_at < moment:
-            return _enqueue(row, job, now)
-        _own.here[name] = job.rule, job.next_after(now)
+        if own.next_at <= now:
+            is_missed = row.last_at is None or row.last_at < own.next_at
+            enqueued = is_missed and _enqueue(row, job, now)
+            own.next_at = next_at
+            return enqueued
+        own.next_at = min(own.next_at, next_at)  # the clock may have been set back
+        if now - own.wrote_at >= TAKE_BACK_S and abs(row.next_at - now) > NEAR_S:
+            # The other one may be gone: nobody else would look after its moments.
+            own.wrote_at = now
+            mine = {"rule": job.rule, "next_at": own.next_at}
+            RecurringJob.update(**mine).where(_as_read(row)).execute()
         return False
-    _own.here[name] = job.rule, job.next_after(now)
+    _own.here[name] = _Own(job.rule, next_at, now)
     if row is not None and row.rule == job.rule:
         if row.next_at <= now:
             return _enqueue(row, job, now)

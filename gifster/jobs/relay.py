@@ -173,10 +173,11 @@ def _first_due(until: float) -> list[Job]:
         found = list(_skip_locked(query.order_by(Job.send_at).limit(most)))
         jobs += [job for job in found if can_be_found(job.id)]
         seen += len(found)
-        size += sum(job.characters for job in found)
+        size += sum(job.characters for job in found if can_be_found(job.id))
         if len(found) < most:
             break
-        most = min(BATCH - seen, (MOST_CHARACTERS - size) * seen // max(size, 1))
+        # Those that follow may be larger than those before.
+        most = min(BATCH - seen, 8 * seen, (MOST_CHARACTERS - size) * seen // max(size, 1))
     return jobs
 
 

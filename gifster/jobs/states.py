@@ -41,6 +41,11 @@ def state_of(job: Job) -> State:
     return State.WAITING
 
 
+#: `find()` reads so many jobs part by part; more in one query, which sorts them all.
+_FEW = 1000
+#: How often a list is filled up with others, if workers take what it has found.
+_TRIES = 5
+
 #: Where a list goes on: the moment by which a job is in order, and its id.
 Place = tuple[float, str]
 
@@ -96,24 +101,31 @@ class Part:
         step = other.select(following).from_(found).where(found.c.queue.is_null(False))
         return found.union_all(step)
 
-    def count(self, queue: str, now: float, at_most: int | None = None, text: str = "") -> int:
+    def count(self, queue: str, now: float, at_most: int | None = None) -> int:
         """How many of its jobs a queue has, counted as far as `at_most`."""
         its = self.its(now) & (Job.queue == queue)
-        return int(Job.select().where(its & _has(text) if text else its).limit(at_most).count())
+        return int(Job.select().where(its).limit(at_most).count())
 
     def first(
-        self, queue: str, now: float, most: int, after: Place | None = None, text: str = ""
+        self, queue: str, now: float, most: int, after: Place | None, also: Any
     ) -> list[Place]:
-        """The places of its first jobs in a queue."""
+        """The places of its first jobs in a queue, without those that no row can be found by.
+
+        Parameters:
+          also: another condition; None for all.
+        """
         its = self.its(now) & (Job.queue == queue)
-        if text:
-            its &= _has(text)
+        if also is not None:
+            its &= also
         here = Tuple(self.since, Job.id)
         if after is not None:
             its &= here < Tuple(*after) if self.newest_first else here > Tuple(*after)
         order = [each.desc() if self.newest_first else each for each in (self.since, Job.id)]
-        query: Any = Job.select(self.since, Job.id).where(its).order_by(*order).limit(most)
-        return list(query.tuples())
+        query: Any = Job.select(self.since, Job.id).where(its).order_by(*order)
+        found = list(query.limit(most).tuples())
+        if damaged := sum(not can_be_found(job_id) for _, job_id in found):
+            found = list(query.limit(most + damaged).tuples())
+        return [each for each in found if can_be_found(each[1])]
 
 
 _LEASED = Job.leased_by.is_null(False) & Job.failed_at.is_null()
@@ -175,16 +187,46 @@ def find(
       text: only jobs with this text in their actor, arguments, error or group, in any case (of
         ASCII letters), or with this id; empty for all.
     """
-    if limit is None:
-        return list(matching(state, queue=queue, text=text).limit(None).offset(offset))
+    if limit is None or offset + limit > _FEW:
+        return list(matching(state, queue=queue, text=text).limit(limit).offset(offset))
     return after(state, None, offset + limit, queue=queue, text=text)[offset:]
 
 
 @needs(Job)
-def after(
-    state: State, place: Place | None, limit: int, *, queue: str = "", text: str = ""
+def after(  # noqa: PLR0913 each is a part of what is listed
+    state: State,
+    place: Place | None,
+    limit: int,
+    *,
+    queue: str = "",
+    text: str = "",
+    made_by: float | None = None,
 ) -> list[Job]:
-    """The jobs of `find()` that come after a place; after None, the first ones."""
+    """The jobs of `find()` that come after a place; after None, the first ones.
+
+    Parameters:
+      made_by: only jobs that were enqueued by then (seconds since the epoch); None for all.
+    """
+    also: Any = _has(text) if text else None
+    if made_by is not None:
+        also = Job.created_at <= made_by if also is None else also & (Job.created_at <= made_by)
+    found: list[Job] = []
+    for _ in range(_TRIES):
+        places = _places(state, place, limit - len(found), queue, also)
+        if not places:
+            break
+        its = matching(state, queue=queue, text=text).where(Job.id.in_(places))
+        found += list(its.limit(limit - len(found)))
+        if len(found) == limit:
+            break
+        # Workers have taken some meanwhile, or there are no others.
+        place = place_of(found[-1], state) if found else place
+    return found
+
+
+def _places(state: State, place: Place | None, limit: int, queue: str, also: Any) -> list[str]:
+    """The ids of the first jobs after a place; and of all that have the moment of the last one, as
+    the database compares ids by its own rules."""
     now = clock.now(Job._meta.database)
     # Of each part as many places as jobs are wanted, and then the rows of the first ones: rows may
     # have large arguments.
@@ -192,15 +234,12 @@ def after(
         each
         for part in PARTS[state]
         for name in ([queue] if queue else part.queues())
-        for each in part.first(name, now, limit, place, text)
-        if can_be_found(each[1])
+        for each in part.first(name, now, limit, place, also)
     ]
     sign = -1 if state is State.DEAD else 1
     moments = [sign * (since or 0.0) for since, _ in places]
     last = sorted(moments)[:limit][-1:]
-    ids = [job_id for at, (_, job_id) in zip(moments, places, strict=True) if [at] <= last]
-    # The database compares the ids of jobs of one moment by its own rules.
-    return list(matching(state, queue=queue, text=text).where(Job.id.in_(ids)).limit(limit))
+    return [job_id for at, (_, job_id) in zip(moments, places, strict=True) if [at] <= last]
 
 
 def place_of(job: Job, state: State) -> Place:

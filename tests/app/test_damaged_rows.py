@@ -421,3 +421,17 @@ def test_jobs_are_sent_though_one_has_text_that_cannot_be_decoded(booted: Settin
     jobs.relay()
 
     assert jobs.Job.select().where(jobs.Job.sendings > 0).count() == (2 if column == "id" else 3)
+
+
+@on_sqlite
+def test_a_list_of_jobs_goes_on_after_one_whose_id_cannot_be_decoded(booted: Settings):
+    with transaction(db):
+        for _ in range(5):
+            jobs.enqueue("send_welcome_email", "nobody")
+    row = "rowid = (SELECT min(rowid) FROM outbox)"
+    db.execute_sql(f"UPDATE outbox SET id = CAST(x'ff41' AS TEXT) WHERE {row}")
+
+    first, cursor = jobs.admin.page_of("waiting", "", 3)
+    second, end = jobs.admin.page_of("waiting", cursor or "", 3)
+
+    assert (len(first), len(second), end) == (3, 1, None)

@@ -341,3 +341,23 @@ def test_schedulers_of_two_releases_keep_the_moments_of_both_rules(
 
     # I expect the job once at each moment of either
     assert ran == [60, 90, 120, 180, 240, 270, 300, 360]
+
+
+def test_a_scheduler_takes_the_row_back_from_one_that_is_gone(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+):
+    moment = [1_800_000_000.0]
+    monkeypatch.setattr(recurring.clock, "now", lambda _: moment[0])
+    rule = {"tidy": jobs.every(86_400, "tidy", queue="default")}
+    jobs.enqueue_recurring(rule)
+    (row,) = jobs.recurring_jobs()
+
+    # Given a scheduler of a former release, which has written another rule and ended
+    RecurringJob.update(rule="every 3600", next_at=moment[0] + 3600).execute()
+
+    # When ours looks at the clock for a minute, I expect its own rule and moment in the row again
+    for _ in range(40):
+        moment[0] += 2
+        jobs.enqueue_recurring(rule)
+    (again,) = jobs.recurring_jobs()
+    assert (again.rule, again.next_at) == (row.rule, row.next_at)
