@@ -59,7 +59,7 @@ def check(settings: Settings) -> None:
 def wait_until_migrated(settings: Settings, tell: Callable[[str], None]) -> None:
     """Wait until the database, which is there, has what this release needs. Without that, a worker
     would fail each job that meets a missing column, until its attempts are used up. A server that
-    does not answer passes.
+    does not answer at first passes.
 
     A signal to stop ends the process, in order: it may be the first one of a container, which the
     system does not end.
@@ -75,6 +75,8 @@ def wait_until_migrated(settings: Settings, tell: Callable[[str], None]) -> None
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     while (pending := _count_pending(settings)) != 0:
         if over is None:
+            if pending is None:
+                return
             tell(
                 f"the database is not up to date ({counted(pending, 'pending migration')}): "
                 "run gifster migrate, for which this process waits"
@@ -86,13 +88,14 @@ def wait_until_migrated(settings: Settings, tell: Callable[[str], None]) -> None
         check(settings)
     if over is not None:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _count_pending(settings: Settings) -> int:
+def _count_pending(settings: Settings) -> int | None:
+    """How many migrations the database lacks; None if it does not answer."""
     with _database_beside(settings) as beside:
         return database.count_pending(beside)
-    return 0  # it does not answer
+    return None
 
 
 @contextmanager

@@ -184,6 +184,10 @@ class _Told(smtplib.SMTP):
     def auth_plain(self, challenge: Any = None) -> str:
         return _Utf8(super().auth_plain(challenge))
 
+    def auth_cram_md5(self, challenge: Any = None) -> Any:
+        answer = super().auth_cram_md5(challenge)
+        return None if answer is None else _Utf8(answer)
+
 
 class _ToldByTls(_Told, smtplib.SMTP_SSL):
     pass

@@ -9,6 +9,8 @@ from contextlib import closing
 
 import pytest
 
+from gifster.app import installation
+from gifster.app.settings import Settings
 from tests import images
 from tests.machine import eventually
 from tests.stack import Stack
@@ -74,3 +76,27 @@ def test_a_plain_worker_waits_too(new_stack: Callable[..., Stack], made: bool):
     assert stack.finished(gif_id)["state"] == "ready"
     waiting.send_signal(signal.SIGTERM)
     assert waiting.wait(60) == 0
+
+
+def test_a_database_that_goes_away_meanwhile_is_not_up_to_date(
+    booted: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a database that is not up to date, does not answer, and is migrated at last
+    looks: list[int | None] = [1, None, None, 0]
+    monkeypatch.setattr(installation, "_count_pending", lambda _: looks.pop(0))
+    monkeypatch.setattr(installation, "LOOK_EVERY_S", 0.001)
+    said: list[str] = []
+
+    installation.wait_until_migrated(booted, said.append)
+
+    # I expect a process to wait for all of that
+    assert looks == []
+    assert len(said) == 1
+
+
+def test_a_database_that_does_not_answer_is_not_waited_for(
+    booted: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(installation, "_count_pending", lambda _: None)
+
+    installation.wait_until_migrated(booted, pytest.fail)

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+import peewee
 import pytest
 
 from tests.combinations import on_s3
@@ -86,3 +87,17 @@ def test_what_a_savepoint_has_undone_can_be_done_again_while_others_want_the_row
         # Then everybody gets the row in turn
         changed.result(20)
         renamed.result(20)
+
+
+@on_s3
+def test_a_query_with_a_common_table_expression_deletes_in_a_transaction(application: Application):
+    Person.create(name="Ann", avatar=ONE)
+    bob = Person.create(name="Bob", avatar=ONE)
+    application.work()
+    named = Person.select(Person.id).where(Person.name == "Ann").cte("named", columns=["id"])
+    query = Person.delete().with_cte(named)
+
+    with atomic():
+        assert query.where(Person.id.in_(peewee.Select([named], [named.c.id]))).execute() == 1
+
+    assert [person.id for person in Person.select()] == [bob.id]

@@ -114,6 +114,7 @@ class DeleteWithFiles(peewee.ModelDelete):
     if TYPE_CHECKING:  # of Peewee's queries
         _return_cursor: bool
         _where: Any
+        _cte_list: Any
 
     def _execute(self, database: Any) -> Any:
         database = real_database(database)
@@ -141,4 +142,6 @@ class DeleteWithFiles(peewee.ModelDelete):
         rows = select(self.model, *fields)
         if self._where is not None:
             rows = rows.where(self._where)
+        if self._cte_list:
+            rows = rows.with_cte(*self._cte_list)
         return rows.for_update() if database.for_update else rows
