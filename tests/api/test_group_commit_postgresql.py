@@ -235,10 +235,31 @@ def back(server: str) -> psycopg.Connection[Any]:
 
 def write_to_the_disk_with_commits_only(server: str) -> None:
     """Otherwise a server writes what open transactions have done after 200 ms at the latest, and
-    remembers their numbers after a crash."""
+    remembers their numbers after a crash.
+
+    The process that writes hears of a new setting at some time, and writes once more before it
+    sleeps. So the server is restarted with it, by a crash.
+    """
+    db.obj.close_all()
     with psycopg.connect(server, autocommit=True) as other:
         other.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+        other.execute("ALTER SYSTEM SET autovacuum = off")
         other.execute("SELECT pg_reload_conf()")
+    eventually(lambda: setting(server, "wal_writer_delay") == "10s")
+    with psycopg.connect(server, autocommit=True) as other:
+        (writer,) = other.execute(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
+        ).fetchone() or (0,)
+        os.kill(other.info.backend_pid, signal.SIGKILL)
+    eventually(lambda: not Path(f"/proc/{writer}").exists())
+    back(server).close()
+
+
+def setting(server: str, name: str) -> str:
+    """What a new process of a server has for a setting."""
+    with psycopg.connect(server) as other:
+        ((value,),) = other.execute("SELECT current_setting(%s)", (name,)).fetchall()
+    return str(value)
 
 
 def unless_away(server: str) -> psycopg.Connection[Any] | None:
