@@ -236,7 +236,7 @@ def pending_migrations(database: peewee.Database | None = None) -> list[str]:
     """The names of the migrations that are not applied yet, to `db` or another database."""
     database = database or _current()
     with database.connection_context():
-        own = [step.name for step in _runner(database).status() if step.path and not step.applied]
+        own = sorted(_ours() - set(_applied(database)))
         return own + [f"jobs {name}" for name in jobs.pending_migrations(database)]
 
 
@@ -252,13 +252,6 @@ def check_not_newer(database: peewee.Database | None = None) -> None:
         unknown = _unknown(database)
     if unknown:
         raise NewerDatabase(unknown)
-
-
-def count_pending(database: peewee.Database) -> int:
-    """How many `pending_migrations()` there are, for each start of a worker: it loads no runner."""
-    with database.connection_context():
-        lacking = _ours() - set(_applied(database))
-        return len(lacking) + len(jobs.pending_migrations(database))
 
 
 def _unknown(database: peewee.Database) -> list[str]:

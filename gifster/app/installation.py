@@ -94,7 +94,7 @@ def wait_until_migrated(settings: Settings, tell: Callable[[str], None]) -> None
 def _count_pending(settings: Settings) -> int | None:
     """How many migrations the database lacks; None if it does not answer."""
     with _database_beside(settings) as beside:
-        return database.count_pending(beside)
+        return len(database.pending_migrations(beside))
     return None
 
 

@@ -32,6 +32,17 @@ def _own_handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture
+def database(database_url: str) -> Iterator[Any]:
+    """A migrated database, on each server, with the tables bound to it; no broker."""
+    made = databases.connect(database_url)
+    made.bind(jobs.TABLES)
+    with made.connection_context():
+        jobs.migrate(made)
+        yield made
+    made.close_all()
+
+
 @dataclass(frozen=True)
 class Outbox:
     """This process's outbox, and the broker to which its jobs are sent."""

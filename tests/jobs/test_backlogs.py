@@ -22,16 +22,6 @@ from tests.conftest import own_postgresql
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Any]:
-    made = databases.connect(database_url)
-    made.bind(jobs.TABLES)
-    with made.connection_context():
-        jobs.migrate(made)
-        yield made
-    made.close_all()
-
-
-@pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Any]:
     made = databases.connect(f"sqlite:///{tmp_path}/jobs.db")
     made.bind(jobs.TABLES)

@@ -9,17 +9,6 @@ import pytest
 from gifster import jobs
 from gifster.jobs import Job, State, admin, dropping, states
 from gifster.jobs.states import matching
-from tests import databases
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Any]:
-    made = databases.connect(database_url)
-    made.bind(jobs.TABLES)
-    with made.connection_context():
-        jobs.migrate(made)
-        yield made
-    made.close_all()
 
 
 def add(**columns: Any) -> str:
