@@ -247,7 +247,8 @@ def rabbitmq_server(run_folder: Path) -> Iterator[str]:
     if not rabbitmq.installed():
         pytest.skip("no RabbitMQ is installed (on Debian: apt install rabbitmq-server)")
     count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
-    processes = [f"gw{number}" for number in range(count)] or [ALONE]
+    # A process that crashes is replaced by one with the next number.
+    processes = [f"gw{number}" for number in range(count * 3)] or [ALONE]
     hosts = [f"{room}-{process}" for room in ("jobs", "app") for process in processes]
     with rabbitmq.shared(run_folder / "rabbitmq", hosts) as url:
         yield url

@@ -232,7 +232,7 @@ class RateLimits:
                     leave_a_replica(self._pool, error)
             else:
                 self._away_until = 0.0
-                self._problem.resolved("rates are counted in Redis again")
+                self._problem.resolved("rates are counted in Redis again", tried_at=now)
                 return answer
         return question(self._own)
 

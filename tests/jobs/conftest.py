@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dramatiq
 import pytest
 import redis
 
@@ -61,15 +62,37 @@ class Outbox:
         return self.client.llen(f"dramatiq:{queue}")
 
 
+class Running(dramatiq.Middleware):
+    """Knows the workers that run, so a test that fails leaves none to write to a database that has
+    been closed, which crashes the process."""
+
+    def __init__(self) -> None:
+        self._workers: list[dramatiq.Worker] = []
+
+    def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        self._workers.append(worker)
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        self._workers.remove(worker)
+
+    def stop(self) -> None:
+        for worker in list(self._workers):
+            worker.stop()
+
+
 @contextmanager
 def opened(broker_url: str, database_url: str) -> Iterator[Outbox]:
     """An outbox in an empty database, with a connection open, until the block ends."""
     database = databases.connect(database_url)
     database.bind(jobs.TABLES)
     broker = jobs.connect(broker_url)
+    broker.add_middleware(running := Running())
     with database.connection_context():
         jobs.migrate(database)
-        yield Outbox(broker_url, database_url, database)
+        try:
+            yield Outbox(broker_url, database_url, database)
+        finally:
+            running.stop()
     database.close_all()
     broker.close()
 

@@ -126,7 +126,8 @@ class Consumer(FairConsumer, dramatiq_redis._RedisConsumer):
             self._fetch()
             while self._more and self.fetched.aside and self._room > 0:
                 self._fetch()
-            self.broker.cannot_fetch.resolved("messages can be fetched again")
+            again = "messages can be fetched again"
+            self.broker.cannot_fetch.resolved(again, tried_at=self._looked_at)
         if not self._more and not self.fetched.any_may_begin and self.scheduler is not None:
             self.scheduler.leave(self.queue_name)
 
