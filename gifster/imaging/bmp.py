@@ -18,7 +18,8 @@ _MASK_BYTES = {3: 12, 6: 16}
 
 class Layout(NamedTuple):
     """Width and height (pixels), the bytes of the second header, and where the parts are: the end
-    of the masks and the palette, the first pixel, and the end of the pixels."""
+    of the masks and the palette, the first pixel, and the end of the pixels. The pixels of some
+    files begin within the palette, which browsers read to its end."""
 
     width: int
     height: int
@@ -67,4 +68,4 @@ def layout(reader: Reader) -> Layout:
     if bits <= 8:
         colors = min(colors or 2**bits, 2**bits)
     palette = colors * (3 if header == _OS2_1 else 4)
-    return Layout(width, height, header, min(headers_end + masks + palette, start), start, end)
+    return Layout(width, height, header, headers_end + masks + palette, start, end)

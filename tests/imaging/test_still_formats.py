@@ -153,6 +153,15 @@ def test_a_bmp_may_be_transparent_or_begin_at_its_top(tmp_path: Path):
     assert above.convert("RGBA").getpixel((0, 0)) == RED
 
 
+def test_the_palette_of_a_bmp_may_reach_into_its_pixels(tmp_path: Path):
+    content = bytearray(bmp(8, b"\1\0\0\0", palette=RED_AND_BLUE, colors=2))
+    content[10] -= 1  # the first pixel is the last byte of the palette
+
+    picture = made(tmp_path / "a", bytes(content)).convert("RGBA")
+
+    assert [picture.getpixel((x, 0)) for x in (0, 1)] == [RED, BLUE]
+
+
 def test_a_text_that_begins_with_bm_is_no_bmp():
     assert sniff(b"BMW and others\n" * 9) == UNKNOWN_TYPE
 

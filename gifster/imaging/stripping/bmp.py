@@ -24,8 +24,9 @@ def strip(reader: Reader) -> Pieces:
     reader.seek(0)
     original = reader.read(bmp.FILE_HEADER_BYTES + layout.header)
     head = bytearray(original)
-    pixels = layout.palette_end + layout.pixels_end - layout.pixels
-    struct.pack_into("<L", head, _PIXELS_AT, layout.palette_end)
+    palette_end = min(layout.palette_end, layout.pixels)
+    pixels = palette_end + layout.pixels_end - layout.pixels
+    struct.pack_into("<L", head, _PIXELS_AT, palette_end)
     profile = (pixels, pixels)
     if layout.header == _V5 and head[_KIND_AT : _KIND_AT + 4] in (_EMBEDDED, _LINKED):
         is_embedded = head[_KIND_AT : _KIND_AT + 4] == _EMBEDDED
@@ -44,7 +45,7 @@ def strip(reader: Reader) -> Pieces:
         return pieces
     struct.pack_into("<L", head, _SIZE_AT, size)
     pieces.add(bytes(head))
-    pieces.keep(len(head), layout.palette_end)
+    pieces.keep(len(head), palette_end)
     pieces.keep(layout.pixels, layout.pixels_end)
     pieces.keep(*profile)
     return pieces
