@@ -81,8 +81,7 @@ def render(source: Path, folder: Path) -> Outcome:
         outcome.kind += " moving" if info.frames > 1 else ""
         outcome.state = "failed"
         recipes = {folder / name: recipe for name, recipe in VERSIONS.items()}
-        # With a quality, so that no file is copied.
-        exact = Image().fit(SIDE, SIDE).convert("png").quality(100)
+        exact = _exact(info)
         recipes[folder / "still"] = exact.first_frame()
         if info.frames > 1:
             recipes[folder / "moving"] = exact
@@ -99,6 +98,21 @@ def render(source: Path, folder: Path) -> Outcome:
     if outcome.seconds > HANG_S:
         outcome.state, outcome.code = "FAULT", "hang"
     return outcome
+
+
+def _exact(info: ImageInfo) -> Image:
+    """A recipe without loss. A PNG gets a border, as without one it would be a copy of its source,
+    or would have no more bytes than that; `_compare_pictures()` cuts it off."""
+    exact = Image().fit(SIDE, SIDE).convert("png")
+    if info.content_type != "image/png":
+        return exact
+    width, height = _size(info)
+    return exact.pad(max(width, info.width), max(height, info.height) + 1, gravity="northwest")
+
+
+def _size(info: ImageInfo) -> tuple[int, int]:
+    """The size in which a picture is compared (pixels)."""
+    return Image().fit(SIDE, SIDE).plan(info.width, info.height).size
 
 
 def compare(outcome: Outcome, folder: Path, shown: Shown | None) -> None:
@@ -127,14 +141,17 @@ def compare(outcome: Outcome, folder: Path, shown: Shown | None) -> None:
 
 
 def _compare_pictures(outcome: Outcome, folder: Path, shown: Shown) -> None:
+    assert outcome.info is not None
+    size = _size(outcome.info)
     with PIL.Image.open(folder / "still") as still:
-        _note(outcome, "picture", off(still.convert("RGBA"), shown.still))
+        _note(outcome, "picture", off(still.convert("RGBA").crop((0, 0, *size)), shown.still))
     if not (shown.later and (folder / "moving").exists()):
         return
     middles, now = {}, 0.0
     for number, delay in enumerate(shown.delays_ms):
         middles[number], now = now + delay / 2, now + delay
     ours = at_moments(folder / "moving", [middles[number] for number in shown.later])
+    ours = [picture.crop((0, 0, *size)) for picture in ours]
     pairs = zip(ours, shown.later.values(), strict=True)
     _note(outcome, "later", max((off(one, other) for one, other in pairs), key=lambda o: o[0]))
 

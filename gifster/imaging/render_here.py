@@ -103,9 +103,12 @@ def render_here(  # noqa: PLR0913, PLR0917
 
 
 def _of_source(recipe: Image, info: ImageInfo) -> Image:
-    """What a recipe means for a video: a GIF, WebP or PNG has fewer frames, unless it says how
-    many."""
-    is_film = recipe.result_type(info.content_type) in video.TYPES
+    """What a recipe means for a source: a PNG has no quality, and keeps its pixels. A GIF, WebP or
+    PNG of a video has fewer frames, unless the recipe says how many."""
+    result_type = recipe.result_type(info.content_type)
+    if result_type == "image/png":
+        recipe = replace(recipe, percent=None)
+    is_film = result_type in video.TYPES
     if info.content_type not in VIDEO_TYPES or is_film or recipe.timing.most_fps is not None:
         return recipe
     return replace(recipe, timing=replace(recipe.timing, most_fps=_FPS_OF_VIDEOS))
@@ -146,10 +149,9 @@ def _most_bytes(info: ImageInfo, recipe: Image) -> float:
 
 
 def _is_of_quality(info: ImageInfo, recipe: Image) -> bool:
-    """Whether a version is the source, encoded anew in a quality, and nothing else. PNG has no
-    quality, and keeps its pixels in any case."""
-    kind = recipe.result_type(info.content_type)
-    is_anew = recipe.percent is not None and kind == info.content_type != "image/png"
+    """Whether a version is the source, encoded anew in a quality, and nothing else."""
+    is_same = recipe.result_type(info.content_type) == info.content_type
+    is_anew = recipe.percent is not None and is_same
     return is_anew and _keeps_pixels(info, replace(recipe, percent=None))
 
 

@@ -39,7 +39,7 @@ _OPTIONS: dict[str, _Options] = {
 }
 #: A still that may not outgrow its original gets the first of these qualities, and then the first
 #: of these numbers of colours, in which it does not.
-_LESS_EXACT, _FEWER_COLORS = (70, 50, 30, 15, 1), (256, 64, 16, 4, 2)
+_LESS_EXACT, _FEWER_COLORS = (70, 50, 30, 15, 1), (256, 128, 64, 32, 16, 8, 4, 2)
 #: The colours of a picture of more pixels are chosen in less memory, and not as well.
 _MOST_EXACT = 1_000_000
 #: The colours of one of more pixels than that do not fit into the memory of the sandbox.

@@ -138,6 +138,21 @@ def test_a_gif_of_a_quality_has_no_more_bytes_than_the_original(tmp_path: Path):
     assert target.stat().st_size <= source.stat().st_size
 
 
+@pytest.mark.parametrize("kind", ["PNG", "PNG of few colours", "transparent PNG"])
+@pytest.mark.parametrize("made_by", [STILLS, ANIMATIONS], ids=["still", "animation"])
+def test_a_png_has_no_quality_and_keeps_its_pixels(
+    tmp_path: Path, kind: str, made_by: dict[str, Callable[[], bytes]]
+):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(original := made_by[kind]())
+
+    images.make(source, {target: Image().fit(900, 900).convert("png").quality(100)})
+
+    assert target.stat().st_size <= len(original)
+    made, wanted = shown(target), shown(source)
+    assert [picture.tobytes() for picture in made] == [picture.tobytes() for picture in wanted]
+
+
 @pytest.mark.parametrize("name", ["JPEG", "WebP", "AVIF"])
 def test_a_still_of_a_higher_quality_than_the_original_has_its_pixels(tmp_path: Path, name: str):
     source, target = tmp_path / "source", tmp_path / "target"
