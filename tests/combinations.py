@@ -130,5 +130,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             f"{left} combinations: tests that ran here in one place, or with one parameter changed."
         )
         terminalreporter.write_line(
-            '`make test-all` runs them too; `make test-all ARGS="tests/app"` those of one room.'
+            '`make test-all` runs them too; `make test-all ARGS="tests/cli"` those of one room.'
         )

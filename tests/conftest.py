@@ -53,6 +53,7 @@ IN_MEMORY = Path("/dev/shm")
 if "PYTEST_XDIST_WORKER" not in os.environ and has_room(IN_MEMORY):
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
+TESTS = Path(__file__).parent
 #: The name of the test process, if there are no others (`-n 0`).
 ALONE = "alone"
 #: The fixtures that start processes, themselves or with the fixtures that they use.
@@ -256,9 +257,9 @@ def rabbitmq_server(run_folder: Path) -> Iterator[str]:
 
 @pytest.fixture(name="rabbitmq")
 def _rabbitmq(request: pytest.FixtureRequest, rabbitmq_server: str) -> str:
-    """The URL of a virtual host for the tests of one room in this process: each empties its queues,
-    or has its own."""
-    room = request.path.parent.name
+    """The URL of a virtual host for the tests of `jobs` or `app` in this process: each empties its
+    queues, or has its own."""
+    room = request.path.relative_to(TESTS).parts[0]
     return f"{rabbitmq_server}/{room}-{os.environ.get('PYTEST_XDIST_WORKER', ALONE)}"
 
 

@@ -42,6 +42,12 @@ BELOW = {
     "imaging": set(),
     "jobs": set(),
 }
+#: The rooms whose tests are all in rooms of theirs, so that one of them is soon run alone.
+DIVIDED = ["api", "app"]
+#: The pages that name test files, such as `api/limits/test_places`, and how. Recipes for new code
+#: name those that somebody will write, so CONTRIBUTING.md is not one of the pages.
+PAGES = sorted((TESTS.parent / "docs").rglob("*.md"))
+NAMED = rf"\b((?:{'|'.join(BELOW)})/(?:\w+/)*test_\w+)"
 
 
 def imported(source: str, package: str) -> Iterator[tuple[int, str]]:
@@ -130,6 +136,23 @@ def test_each_room_has_its_place():
     rooms = {path.parent.name for path in TESTS.glob("*/__init__.py")}
 
     assert rooms == set(BELOW), "add a new room to BELOW"
+
+
+@pytest.mark.parametrize("room", DIVIDED)
+def test_each_test_of_a_divided_room_is_in_a_room_of_it(room: str):
+    flat = [path.name for path in (TESTS / room).glob("test_*.py")]
+
+    assert not flat, (
+        f"{flat}\nAll of tests/{room} takes a minute and more, and one room of it less than half a "
+        "minute. Move the file into the room that has its topic, or into a new one."
+    )
+
+
+def test_each_test_file_that_a_page_names_is_there():
+    named = {(page.name, name) for page in PAGES for name in re.findall(NAMED, page.read_text())}
+
+    assert named
+    assert [each for each in sorted(named) if not (TESTS / f"{each[1]}.py").exists()] == []
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from gifster.uploads.testing import run_jobs
 from tests.app.gifs import added
 from tests.app.people import person
 
-DATA = Path(__file__).parent / "data" / "search"
+DATA = Path(__file__).parents[1] / "data" / "search"
 CAPTIONS = [line.split("\t") for line in (DATA / "captions.tsv").read_text("utf-8").splitlines()]
 QUERIES = [line.split("\t") for line in (DATA / "queries.tsv").read_text("utf-8").splitlines()]
 

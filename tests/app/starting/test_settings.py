@@ -8,7 +8,7 @@ import pytest
 from gifster.app.boot import connect_broker
 from gifster.app.settings import Queue, Settings, SettingsError, load
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)

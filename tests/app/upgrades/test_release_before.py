@@ -22,7 +22,7 @@ KNOWN_THEN = {
     "GIFSTER_AUTH__ANONYMOUS_UPLOADS", "GIFSTER_BROKER__URL", "GIFSTER_DATABASE__URL",
     "GIFSTER_LIMITS__ENABLED", "GIFSTER_WEB__PORT",
 }  # fmt: skip
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

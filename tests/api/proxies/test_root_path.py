@@ -27,7 +27,7 @@ from tests.api.stored_gifs import stored_gif
 from tests.app.people import person
 from tests.combinations import on_sqlite
 
-STATIC = Path(__file__).parent.parent.parent / "gifster" / "api" / "static"
+STATIC = Path(__file__).parents[3] / "gifster" / "api" / "static"
 ROOT = "/team/gifs"  # it ends like one of our own paths
 SITE = "http://localhost"
 #: What begins like this is for programs.

@@ -36,7 +36,7 @@ def test_nothing_is_lost_done_twice_or_left_behind(
 
 
 @pytest.mark.long
-@only_in_ci("a whole installation; api/test_openapi.py sends odd requests daily")
+@only_in_ci("a whole installation; api/openapi/test_openapi.py sends odd requests daily")
 @pytest.mark.parametrize(("database", "requests"), ON)
 def test_hostile_requests_are_refused_and_leave_nothing_behind(
     tmp_path: Path, database: str, requests: int

@@ -19,7 +19,7 @@ from gifster.app.models import Gif, GifTag, User
 from gifster.app.settings import Settings
 from gifster.app.shared_commits import CommitUnknown
 from gifster.jobs import Job, transaction
-from tests.api.committing import adding, committed_together, titles
+from tests.api.receiving.committing import adding, committed_together, titles
 from tests.app.gifs import added
 from tests.combinations import on_sqlite
 from tests.machine import eventually

@@ -31,7 +31,7 @@ from tests.combinations import on_postgresql
 from tests.machine import eventually
 
 DAY = timedelta(days=1)
-PAGE = Path(__file__).parents[2] / "docs" / "running" / "observing.md"
+PAGE = Path(__file__).parents[3] / "docs" / "running" / "observing.md"
 
 
 def fail(gif: Gif, days: float) -> None:

@@ -1,4 +1,4 @@
-"""Quotas under simultaneous requests. `api/test_limits.py` has the rest."""
+"""Quotas under simultaneous requests. `api/limits/test_limits.py` has the rest."""
 
 import json
 import threading

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.machine import eventually
 from tests.stack import Stack
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = Path(__file__).parents[3] / "deploy"
 ALERTS, DASHBOARD = DEPLOY / "prometheus" / "alerts.yml", DEPLOY / "grafana" / "gifster.json"
 GUIDE = DEPLOY.parent / "docs" / "running" / "observing.md"
 #: A metric of ours, and the conditions on its labels.

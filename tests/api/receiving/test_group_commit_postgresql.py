@@ -22,7 +22,7 @@ from gifster.app.models import Gif, Tag
 from gifster.app.settings import Settings
 from gifster.app.shared_commits import CommitUnknown
 from gifster.jobs import Job
-from tests.api.committing import adding, committed_together, titles
+from tests.api.receiving.committing import adding, committed_together, titles
 from tests.app.gifs import added, cached
 from tests.conftest import new_postgresql, new_server, own_postgresql
 from tests.machine import eventually

@@ -1,5 +1,5 @@
 """Sessions and tokens on the page about one's own account. What the databases do is tested below it
-(`app/test_tokens`), so SQLite is enough here."""
+(`app/accounts/test_tokens`), so SQLite is enough here."""
 
 import re
 

@@ -20,7 +20,7 @@ from tests import databases
 from tests.machine import eventually
 from tests.stack import Stack
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_settings_add_recurring_jobs_and_cannot_lose_ours():

@@ -24,7 +24,7 @@ from tests.app.schema import ALL, OF_JOBS, shape
 from tests.machine import examples
 
 FOLDER = database.MIGRATIONS
-DATA = Path(__file__).parent / "data" / "migrations"
+DATA = Path(__file__).parents[1] / "data" / "migrations"
 DIGESTS = DATA / "migrations.sha256"
 #: The versions that are tested every day: each fifth, from the first one. CI tests all.
 OLD = ALL[:: examples(5, of=1)]
