@@ -5,12 +5,15 @@ A command then takes a tenth of the processor time. It is a process of its own a
 own folder, environment and output, in a session of its own; only its imports came earlier, and it
 ends without taking Python's modules apart. The server of a command's sandbox is forked, too, from
 a process that has imported no more than such a server does.
+All test processes of a run share what has been imported: the first of them starts a server, from
+which one is forked for each.
 `make test-all` starts the commands of `tests/app` and `tests/cli` afresh, and so does a stack that
 is told to (`Stack.fresh`).
 """
 
 import atexit
 import contextlib
+import errno
 import functools
 import gc
 import importlib
@@ -26,9 +29,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
+
+from tests.machine import eventually
 
 #: What the commands import: nothing of `gifster.actors`, which boots when it is imported.
 PRELOADED = (
@@ -89,25 +95,59 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-class ForkServer:
-    """The server of this process. It ends with it."""
+class FirstServer:
+    """The server from which those of all test processes are forked. It ends with the process that
+    has started it."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._socket, theirs = socket.socketpair()
+    def __init__(self, listening: socket.socket) -> None:
+        self._owner, theirs = socket.socketpair()
+        fds = [listening.fileno(), theirs.fileno()]
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.fork_server", str(theirs.fileno())],
+                [sys.executable, "-m", "tests.fork_server", *map(str, fds)],
                 cwd=Path(__file__).parent.parent,
-                pass_fds=[theirs.fileno()],
+                pass_fds=fds,
                 start_new_session=True,  # a Ctrl-C is for this process
             )
 
+    def stop(self) -> None:
+        self._owner.close()
+        self._process.wait(10)
+
+
+class ForkServer:
+    """The server of this process. It ends with it."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._path = path
+        self._first: FirstServer | None = None
+        self._socket = eventually(self._connection)
         atexit.register(self._stop)
+
+    def _connection(self) -> socket.socket | None:
+        """A connection to the first server, which is started if there is none."""
+        with socket.socket(socket.AF_UNIX) as listening:
+            try:
+                listening.bind(str(self._path))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                listening.listen()
+                self._first = FirstServer(listening)
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(self._path))
+        except (ConnectionRefusedError, FileNotFoundError):  # it does not listen yet, or no more
+            connection.close()
+            return None
+        return connection
 
     def _stop(self) -> None:
         self._socket.close()
-        self._process.wait(10)
+        if self._first is not None:
+            self._first.stop()
 
     def start(
         self, command: list[str], folder: Path, environment: dict[str, str], out: int, err: int
@@ -129,7 +169,9 @@ class ForkServer:
 @functools.cache
 def fork_server() -> ForkServer:
     """The server, started at the first call."""
-    return ForkServer()
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
+    # The path must be short, so not in pytest's own deep folder.
+    return ForkServer(Path(os.environ.get("PYTEST_DEBUG_TEMPROOT", "/tmp"), f"gifster-fork-{run}"))
 
 
 Request = tuple[bytes, list[int]]
@@ -176,6 +218,18 @@ def serve(
             os.close(fd)
         answers[child] = socket.socket(fileno=answer)
         answers[child].sendall(NUMBER.pack(child))
+
+
+def connections(listening: socket.socket, owner: socket.socket) -> Iterator[socket.socket]:
+    """Those of the test processes, until the owner is gone. Then another may start a server, and
+    who has connected to this one is served yet."""
+    while owner not in select.select([listening, owner], [], [])[0]:
+        yield listening.accept()[0]
+    os.unlink(listening.getsockname())
+    listening.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            yield listening.accept()[0]
 
 
 def received(requests: socket.socket) -> Request | None:
@@ -292,17 +346,17 @@ def preload() -> None:
 
 
 def main() -> None:
-    """Run the server, and a second one for the sandboxes, which is as small as theirs: it forks
-    for each picture."""
-    requests = socket.socket(fileno=int(sys.argv[1]))
+    """Run the first server, and a second one for the sandboxes, which is as small as theirs: it
+    forks for each picture."""
+    listening, owner = (socket.socket(fileno=int(fd)) for fd in sys.argv[1:])
     gc.disable()  # it would look through the modules again and again while they are imported
     sandbox = importlib.import_module("gifster.imaging.sandbox")
     importlib.import_module("gifster.imaging").preload()
     if sys.platform == "linux":  # macOS has no such sockets
         asking, asked_here = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if os.fork() == 0:
-            requests.close()
-            asking.close()
+            for each in (listening, owner, asking):
+                each.close()
             gc.freeze()
             gc.enable()
             end_with(serve(asked_here, asked, sandbox_server) or (lambda: None))
@@ -311,7 +365,14 @@ def main() -> None:
     preload()
     gc.freeze()  # the end of a child would look at all these objects for a quarter of a second
     gc.enable()
-    end_with(serve(requests, received, command) or (lambda: None))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how the servers end
+    for requests in connections(listening, owner):
+        if os.fork() == 0:
+            listening.close()
+            owner.close()
+            end_with(serve(requests, received, command) or (lambda: None))
+        requests.close()
+    end_with(lambda: None)
 
 
 if __name__ == "__main__":
