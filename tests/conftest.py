@@ -87,6 +87,12 @@ def pytest_collection_modifyitems(
     items[:] = long_ones_first(items, getattr(config, "workerinput", {}).get("workercount", 1))
 
 
+def pytest_pycollect_makemodule() -> None:
+    """Hypothesis has the collector look through everything when it is imported, so that there must
+    not be much to look at."""
+    gc.freeze()
+
+
 def pytest_collection_finish() -> None:
     """From here on the collector looks only at what the tests make."""
     gc.freeze()
@@ -128,16 +134,16 @@ def _no_settings_from_outside() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that no test's sweep meets what others are about."""
+def _nothing_of_another_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A temporary folder of its own, so that no test's sweep meets what others are about, nor looks
+    for tables that another test had. And no worker writes into a database that is not its test's.
+    It is one fixture, as each of seven thousand tests has it."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-
-
-@pytest.fixture(autouse=True)
-def _no_tables_of_another_test() -> Iterator[None]:
-    """So that no worker writes into a database that is not its test's."""
+    models = dict(mount._models)
     yield
+    mount._models.clear()
+    mount._models.update(models)
     for table in [*jobs.TABLES, *uploads.TABLES]:
         table.bind(None)
 
@@ -299,12 +305,3 @@ def application(tmp_path: Path, platform: Platform, broker_url: str) -> Iterator
         yield Application(tmp_path, database, platform.s3)
     database.close_all()
     broker.close()
-
-
-@pytest.fixture(autouse=True)
-def _no_models_of_another_test() -> Iterator[None]:
-    """So that no sweep looks for tables that another test had."""
-    before = dict(mount._models)
-    yield
-    mount._models.clear()
-    mount._models.update(before)
