@@ -23,6 +23,7 @@ from gifster.uploads import (
     store_in_background,
     version,
 )
+from gifster.uploads.resumable.table import ResumableUpload
 from gifster.uploads.testing import run_jobs
 from tests import databases
 from tests.machine import files_below
@@ -75,6 +76,7 @@ class Application:
         self.database = database
         db.initialize(database)
         database.bind(TABLES)
+        ResumableUpload.bind(None)  # perhaps another test's
         self.cache: Storage
         self.store: Storage
         #: Further storages, by name.

@@ -4,7 +4,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from gifster import jobs
@@ -94,7 +94,7 @@ class TusEndpoint(Guarded):
             protocol.check_version(request.headers)
         if match is None:
             return self._created(request, owner)
-        with connected():
+        with table.connected():
             upload = rows.find(self.uploader, match[1], owner)
         return self._answer(method, request, upload)
 
@@ -105,7 +105,7 @@ class TusEndpoint(Guarded):
         content_type = told.get("filetype") or told.get("type") or ""
         self.uploader.check_declared(protocol.filename_of(metadata), length, content_type)
         protocol.checksum_of(request.headers)
-        with connected():
+        with table.connected():
             upload = rows.create(
                 self.uploader, length, metadata=metadata, owner=owner, lives_s=self._lives_s
             )
@@ -120,7 +120,7 @@ class TusEndpoint(Guarded):
         if method == "GET":
             return as_json(200, self.told(upload))
         if method == "DELETE":
-            with connected():
+            with table.connected():
                 rows.terminate(upload)
             return Response(204, {"Tus-Resumable": protocol.VERSION})
         check_not_failed(upload)
@@ -173,13 +173,13 @@ class _Body:
         """Take a piece of the body."""
         with self._refusing():
             if self._receiver.write(piece):
-                with connected():
+                with table.connected():
                     self._receiver.keep()
 
     def finish(self) -> Response:
         """Keep what has come; take the upload, if it is complete."""
         with self._refusing():
-            with connected():
+            with table.connected():
                 self._receiver.end()
             if self._receiver.is_complete:
                 self._take(self._receiver.assemble())
@@ -194,7 +194,7 @@ class _Body:
     def _take(self, cached: CachedFile) -> None:
         outcome = {"file": cached.dump(), "at": jobs.now()}
         try:
-            with connected():
+            with table.connected():
                 with transaction(table.database()):
                     rows.finish(self._upload, outcome)
                 rows.finished(self._upload, outcome)
@@ -210,7 +210,7 @@ class _Body:
                 yield
             except UploadError as error:
                 self._receiver.abort()
-                with connected():
+                with table.connected():
                     rows.fail(self._upload, error)
                 raise
         except PROTOCOL as error:
@@ -222,11 +222,11 @@ class _Body:
         self._leave()
         if self._status == 201:
             self._receiver.abort()
-            with connected():
+            with table.connected():
                 rows.terminate(self._upload)
             return
         # If the offset has moved, the client goes on in another request already.
-        with connected(), suppress(table.OffsetMoved, table.PartsLost):
+        with table.connected(), suppress(table.OffsetMoved, table.PartsLost):
             self._receiver.break_off()
 
     def _leave(self) -> None:
@@ -253,10 +253,3 @@ def check_not_failed(upload: ResumableUpload) -> None:
     """Raises `Problem` (410) for an upload that was refused."""
     if upload.stage == Stage.FAILED:
         raise Problem(410, upload.outcome["code"], upload.outcome["message"])
-
-
-def connected() -> AbstractContextManager[object]:
-    """A `with` block in which this thread has a connection to the database: that of the
-    application's request, if it has one."""
-    database = table.database()
-    return database.connection_context() if database.is_closed() else nullcontext()

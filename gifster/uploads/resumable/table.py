@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -149,3 +150,10 @@ def database() -> peewee.Database:
 def is_bound() -> bool:
     """Whether the application has bound the table, as it does for `endpoints.tus()`."""
     return ResumableUpload._meta.database is not None
+
+
+def connected() -> AbstractContextManager[object]:
+    """A `with` block in which this thread has a connection to the database of the table: that of
+    the application's request or job, if it has one."""
+    bound = database()
+    return bound.connection_context() if bound.is_closed() else nullcontext()

@@ -14,7 +14,14 @@ from gifster.uploads.sweep.findings import Findings, Why
 from gifster.uploads.sweep.ledger import Ledger
 from gifster.uploads.sweep.owners import Owner
 from gifster.uploads.sweep.places import Place, Places
-from gifster.uploads.sweep.reading import NotRead, Rows, guarded, read_elsewhere, read_jobs
+from gifster.uploads.sweep.reading import (
+    NotRead,
+    Rows,
+    guarded,
+    read_elsewhere,
+    read_jobs,
+    read_unfinished,
+)
 
 IMPORT = "import the modules of all models before the sweep"
 
@@ -146,6 +153,7 @@ class Judgement:
             places = list(self.places)
             try:
                 read_elsewhere(self.ledger, [o for o in self.owners if o.unread == ""])
+                read_unfinished(self.ledger)
             except NotRead as error:
                 self.found.leave("database", Why.UNREAD, f"{error}; no file is deleted")
                 self.ledger.drop_suspects(lambda number, name: False)

@@ -17,6 +17,8 @@ from gifster.jobs.job import Unreadable
 from gifster.uploads.columns.rows import bare_record, real_database
 from gifster.uploads.columns.states import FAILED
 from gifster.uploads.files.stored import StoredFile
+from gifster.uploads.resumable import table as resumable
+from gifster.uploads.resumable.table import ResumableUpload
 from gifster.uploads.storage.base import is_key
 from gifster.uploads.storage.shapes import cache_dir, folder_of, store_dir_and_folder
 from gifster.uploads.sweep.ledger import Ledger
@@ -220,6 +222,28 @@ def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
                 raise NotRead(f"the table {table} could not be read: {why}") from error
             # A virtual table of SQLite, or one that we may not read.
             logger.debug("not read table=%s reason=%r", table, str(error))
+
+
+def read_unfinished(ledger: Ledger) -> None:
+    """Note the keys of unfinished uploads, if their table is in another database than the outbox:
+    `read_elsewhere()` does not see it there.
+
+    Raises:
+      NotRead: it cannot be read.
+    """
+    if not resumable.is_bound():
+        return
+    database = real_database(resumable.database())
+    if database is real_database(Job._meta.database):
+        return
+    name, schema = ResumableUpload._meta.table_name, ResumableUpload._meta.schema
+    try:
+        with resumable.connected(), guarded(database):
+            if database.table_exists(name, schema):
+                for field in (ResumableUpload.parts, ResumableUpload.outcome):
+                    _read_column(ledger, database, (schema, name, field.column_name))
+    except Exception as error:
+        raise NotRead(f"the table {name} could not be read: {error}") from error
 
 
 def _tables(database: peewee.Database) -> list[tuple[str | None, str, bool]]:

@@ -1,11 +1,14 @@
 """Files that no row of a known model names, and that are in use all the same."""
 
 import time
+from pathlib import Path
 
+import peewee
 import pytest
 
 from gifster.jobs import Job, enqueue
 from gifster.uploads import (
+    TABLES,
     Backgrounder,
     CacheField,
     StateField,
@@ -16,6 +19,8 @@ from gifster.uploads import (
 )
 from gifster.uploads.attaching.storing import folder as folder_of
 from gifster.uploads.files.sources import cache_upload
+from gifster.uploads.resumable import rows
+from gifster.uploads.resumable.receiving import Receiver
 from gifster.uploads.sweep import Findings
 from gifster.uploads.testing import keep
 from tests.uploads.framework import Application, AvatarUploader, Base, LogoUploader, Person
@@ -25,6 +30,7 @@ from tests.uploads.sweep.scene import (
     company,
     known,
     on_both,
+    orphan,
     person,
     reasons,
     sweep_old,
@@ -168,3 +174,31 @@ def test_a_column_that_left_the_model_still_names_its_files(application: Applica
     assert made.id
     assert sweep_old().orphans == []
     assert application.stored == before
+
+
+def test_parts_that_a_second_database_names_are_in_use(application: Application, tmp_path: Path):
+    # Given unfinished uploads in another database than the outbox, of one of which some has come
+    elsewhere = peewee.SqliteDatabase(tmp_path / "second.db")
+    elsewhere.bind(TABLES)
+    sweep_old()  # the table need not be there yet
+    with elsewhere.connection_context():
+        elsewhere.create_tables(TABLES)
+        receiver = Receiver(AvatarUploader, rows.create(AvatarUploader, len(GIF)), 0)
+        receiver.write(GIF[:100])
+        receiver.break_off()
+    mine = orphan(application)
+
+    # When a worker sweeps that has no connection to it
+    found = sweep_old()
+
+    # I expect only a file that nothing names to be gone, and the upload to go on
+    assert (found.orphans, found.abandoned) == ([f"store:{mine}"], [])
+    assert len(application.cached) == 1
+    assert elsewhere.is_closed()
+
+    # When it is away, I expect nothing to be deleted
+    orphan(application)
+    elsewhere.init(tmp_path)
+    found = sweep_old()
+    assert (len(application.stored), len(application.cached)) == (1, 1)
+    assert "resumable_upload could not be read: unable to open" in reasons(found)
