@@ -2,13 +2,13 @@
 frames may lack one that is there for a moment, such as that of a click in a recording."""
 
 import bisect
-from itertools import compress
+from itertools import accumulate, compress
 
 import PIL.Image
 from PIL import ImageChops
 from PIL.Image import Resampling
 
-from gifster.imaging.masks import mapped, opaque_mask
+from gifster.imaging.masks import mapped, mask_within, opaque_mask
 
 #: Hues are told apart by how far Cb and Cr (ITU-R BT.601, 128 for grey) are from grey: beside grey
 #: by small steps, as people see small differences there. Each hue is told apart in so many steps of
@@ -60,7 +60,7 @@ class ColorsMet:
         counts = cells.histogram(opaque)
         for cell in sorted({*compress(range(256), counts)} - self._of_cell.keys()):
             if (count := counts[cell]) >= _MIN_PIXELS:
-                mask = mapped(cells, bytearray(value == cell for value in range(256)))
+                mask = mask_within(cells, cell, cell + 1)
                 mask = mask if opaque is None else ImageChops.darker(mask, opaque)
                 self._of_cell[cell] = _median(colors, mask, count)
 
@@ -82,10 +82,7 @@ def _smaller(picture: PIL.Image.Image) -> PIL.Image.Image:
 def _median(colors: PIL.Image.Image, mask: PIL.Image.Image, count: int) -> bytes:
     """The median of each channel of the pixels that a mask selects."""
     counts, found = colors.histogram(mask), bytearray()
-    for channel in range(3):
-        value, below = -1, 0
-        while below <= count // 2:
-            value += 1
-            below += counts[256 * channel + value]
-        found.append(value)
+    for start in range(0, 3 * 256, 256):
+        up_to = list(accumulate(counts[start : start + 256]))
+        found.append(bisect.bisect_right(up_to, count // 2))
     return bytes(found)

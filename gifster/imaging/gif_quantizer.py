@@ -6,7 +6,7 @@ from typing import BinaryIO
 import PIL.Image
 from PIL import ImageChops
 
-from gifster.imaging.boxes import Box
+from gifster.imaging.boxes import Box, moved
 from gifster.imaging.gif_writer import Change, GifWriter
 from gifster.imaging.masks import largest_difference, mask_above, opaque_mask
 from gifster.imaging.nearest import NearestColors
@@ -40,26 +40,42 @@ class GifQuantizer(GifWriter):
         if patch.picture.mode == "RGBA":
             self._has_transparency = True
             indices.paste(self._transparent, mask=ImageChops.invert(opaque_mask(patch.picture)))
-        differs = self._differs(indices, colors, patch.box)
+        change = self._change(indices, colors, patch.box)
+        self.add(change, delay_cs)
+
+    def _change(self, indices: PIL.Image.Image, colors: PIL.Image.Image, box: Box) -> Change | None:
+        """What has to be drawn in a box. Of its colours, remember those."""
+        difference = ImageChops.difference(indices, self._indices.crop(box))
+        inner = difference.getbbox()
+        if inner is None:
+            return None
+        if inner != (0, 0, *indices.size):
+            indices, colors, difference = (
+                picture.crop(inner) for picture in (indices, colors, difference)
+            )
+            box = moved(inner, box)
+        differs = self._differs(mask_above(difference, 0), indices, colors, box)
         inner = differs.getbbox()
         if inner is None:
-            self.add(None, delay_cs)
-            return
-        self._colors.paste(colors, patch.box[:2], differs)
-        self.add(Change(indices, differs, patch.box).cropped(inner), delay_cs)
+            return None
+        self._colors.paste(colors, box[:2], differs)
+        return Change(indices, differs, box).cropped(inner)
 
     def _differs(
-        self, indices: PIL.Image.Image, colors: PIL.Image.Image, box: Box
+        self,
+        differs: PIL.Image.Image,
+        indices: PIL.Image.Image,
+        colors: PIL.Image.Image,
+        box: Box,
     ) -> PIL.Image.Image:
-        """A mask of the pixels in a box that have to be drawn."""
-        shown = self._indices.crop(box)
-        differs = mask_above(ImageChops.difference(indices, shown), 0)
+        """A mask of the pixels in a box that have to be drawn, of those that differ."""
         if self._last is None:
             return differs
         far = mask_above(largest_difference(colors, self._colors.crop(box)), self._tolerance)
         if self._has_transparency:
             toggled = ImageChops.difference(
-                self._transparent_pixels(indices), self._transparent_pixels(shown)
+                self._transparent_pixels(indices),
+                self._transparent_pixels(self._indices.crop(box)),
             )
             far = ImageChops.lighter(far, toggled)
         return ImageChops.darker(differs, far)

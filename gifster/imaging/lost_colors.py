@@ -11,8 +11,8 @@ from PIL import ImageChops
 from gifster.imaging.masks import (
     largest_difference,
     largest_hue_difference,
-    mapped,
     mask_above,
+    mask_within,
     pixels_under,
 )
 from gifster.imaging.nearest import NearestColors
@@ -47,6 +47,8 @@ def entries_for_lost(
       error: the visible error that the palette may cause.
       room: how many entries there may be.
     """
+    if room <= 0:
+        return b""
     nearest, roughness = NearestColors(palette), math.sqrt(error / _ERROR)
     off = largest_difference(exact, nearest.reduced(exact))
     lost = _pixels(mask_above(off, _FAR_OFF), exact)
@@ -72,14 +74,14 @@ def entries_for_levels(
       error, room: those of `entries_for_lost`.
     """
     roughness = math.sqrt(error / _ERROR)
-    if len(palette) // 3 > _FEW_COLORS or roughness > _ROUGH:
+    if len(palette) // 3 > _FEW_COLORS or roughness > _ROUGH or room <= 0:
         return b""
     off = largest_difference(picture, NearestColors(palette).reduced(picture))
     shows = PIL.Image.new("L", off.size)
     for low, high in pairwise(CLASSES):
         limit = round(_LEVEL_OFF * roughness / math.sqrt(weight((low + high) / 2)))
         if limit < _FAR_OFF:
-            within = mapped(around, bytearray(255 * (low <= value < high) for value in range(256)))
+            within = mask_within(around, low, high)
             shows = ImageChops.lighter(shows, ImageChops.darker(within, mask_above(off, limit)))
     lost = _pixels(shows, picture)
     if len(lost) // 3 < _LEVEL_PART * picture.width * picture.height:
@@ -94,7 +96,7 @@ def _pixels(mask: PIL.Image.Image, picture: PIL.Image.Image) -> bytes:
 
 def _entries(lost: bytes, most: int, close: int) -> bytes:
     """So many colours for these pixels, without those that are close to one before."""
-    if not lost or most <= 0:
+    if not lost:
         return b""
     row = PIL.Image.frombytes("RGB", (len(lost) // 3, 1), lost)
     made = row.quantize(most, PIL.Image.Quantize.MEDIANCUT, row.width // 50, dither=_NO_DITHER)

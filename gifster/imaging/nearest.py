@@ -15,6 +15,7 @@ from gifster.imaging.masks import mapped
 
 #: How many values of a channel are in one cube, as a number of bits.
 _CUBE_BITS = 2
+_SAME = bytearray(range(256))
 _NO_DITHER = PIL.Image.Dither.NONE
 #: 1.5 less, rounded: what is nearest to the corner is then nearest to the middle.
 _DARKER = bytes(max(0, value - (1, 1, 2, 2)[value % 4]) for value in range(256))
@@ -47,7 +48,7 @@ class NearestColors:
         if self._of_greys is not None:
             return mapped(picture.convert("L"), self._of_greys)
         found = picture.quantize(palette=self._darker, dither=_NO_DITHER)
-        return PIL.Image.frombytes("L", found.size, found.tobytes())
+        return mapped(found, _SAME)
 
     def reduced(self, picture: PIL.Image.Image) -> PIL.Image.Image:
         """An RGB picture in the nearest colours (RGB)."""

@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
-from operator import sub
 
 import PIL.Image
 from PIL import ImageChops
@@ -224,11 +223,20 @@ def _distinct(reduced: PIL.Image.Image, beside: bytes) -> bytes:
     cubes = {cube(color) for color in exact}
     for _, color in sorted(zip(counts, colors, strict=False), reverse=True):
         others = exact + kept if are_few else exact
-        is_known = any(max(map(abs, map(sub, color, other))) <= _SAME for other in others)
+        is_known = any(_look_same(color, other) for other in others)
         if not is_known and (cube(color) not in cubes or are_greys(beside + table)):
             kept.append(color)
             cubes.add(cube(color))
     return beside + bytes(chain.from_iterable(kept))
+
+
+def _look_same(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether two colours differ by so little in each channel that they look the same."""
+    return (
+        -_SAME <= one[0] - other[0] <= _SAME
+        and -_SAME <= one[1] - other[1] <= _SAME
+        and -_SAME <= one[2] - other[2] <= _SAME
+    )
 
 
 def _reduced(picture: PIL.Image.Image, colors: int) -> PIL.Image.Image:

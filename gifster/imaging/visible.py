@@ -10,7 +10,7 @@ from itertools import pairwise
 import PIL.Image
 from PIL import ImageChops
 
-from gifster.imaging.masks import largest_difference, mapped
+from gifster.imaging.masks import largest_difference, mask_within
 
 #: The constant of SSIM for values up to 255.
 _CONSTANT = (0.03 * 255) ** 2
@@ -34,9 +34,8 @@ class VisibleError:
         counts = around.histogram()
         for low, high in pairwise(CLASSES):
             if any(counts[low:high]):
-                within = bytearray(255 * (low <= value < high) for value in range(256))
                 shown = weight((low + high) / 2)
-                self._classes.append((mapped(around, within), shown))
+                self._classes.append((mask_within(around, low, high), shown))
                 self.mean_weight += shown * sum(counts[low:high]) / sum(counts)
 
     def of(self, other: PIL.Image.Image) -> float:
