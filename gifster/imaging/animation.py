@@ -139,7 +139,14 @@ def _scalers(info: ImageInfo, outputs: Sequence[Output]) -> list[Scaler]:
         if not any(scaler.makes(plan, functions) for scaler in made):
             larger = next((scaler for scaler in reversed(made) if scaler.can_feed(plan)), None)
             made.append(Scaler(plan, functions, info, larger))
+        if _may_need_palette(output):
+            next(scaler for scaler in made if scaler.makes(plan, functions)).needs_palette()
     return made
+
+
+def _may_need_palette(output: Output) -> bool:
+    may_lose_colors = output.content_type == "image/webp" and output.most_bytes < math.inf
+    return output.content_type in {"image/gif", "image/png"} or may_lose_colors
 
 
 class _Encoder:

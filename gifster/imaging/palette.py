@@ -44,6 +44,8 @@ class PaletteSamples:
     """
 
     def __init__(self, info: ImageInfo, exact: Sequence[tuple[int, int, int]] = ()) -> None:
+        #: Whether the palette is going to be asked for. If not, nothing need be added.
+        self.are_needed = False
         self._exact = bytes(chain.from_iterable(dict.fromkeys(exact)))[: 3 * MAX_MORE]
         last = max(1, min(_TILES, info.frames) - 1)
         self._sampled = {round(number * (info.frames - 1) / last) for number in range(_TILES)}

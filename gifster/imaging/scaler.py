@@ -63,6 +63,10 @@ class Scaler:
         #: The whole picture now, and the last patch.
         self._canvas, self._patch = Canvas(self.size), UNCHANGED
 
+    def needs_palette(self) -> None:
+        """Say that the samples of the palette are going to be used."""
+        self.samples.are_needed = True
+
     def makes(self, plan: Plan, functions: FrameFunctions) -> bool:
         """Whether the result of this scaler is exactly what a plan asks for."""
         return (self._plan, self._functions) == (plan, functions)
@@ -88,10 +92,14 @@ class Scaler:
             if changed.picture is not None and canvas is not None:
                 self._patch = self._finished(self._resize(canvas, changed.box))
         self._canvas.paint(self._patch)
-        if not self._has_smaller and self._canvas.picture is not None:
+        if self._feeds_samples and self._canvas.picture is not None:
             largest = self._largest._canvas.picture or self._canvas.picture
             self.samples.add(number, self._canvas.picture, self._patch.picture, largest)
         return self._patch
+
+    @property
+    def _feeds_samples(self) -> bool:
+        return self.samples.are_needed and not self._has_smaller
 
     def _finished(self, patch: Patch) -> Patch:
         """A patch of the picture as a patch of the canvas, and through the caller's functions."""
