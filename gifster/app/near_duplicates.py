@@ -12,8 +12,9 @@ from gifster.app.access import comparable
 from gifster.app.damaged_text import whole
 from gifster.app.models import FingerprintPart, Gif, fingerprint_parts
 from gifster.app.originals import is_edited
+from gifster.jobs.database_errors import is_of_one_row
 from gifster.jobs.statements import Statement, for_each_length
-from gifster.uploads.columns.rows import is_of_one_row, readable
+from gifster.uploads.columns.rows import readable
 
 #: The difference hashes of near duplicates differ in at most so many of their 64 bits. Hashes that
 #: differ in four bits may share no part, and would not be found.

@@ -6,7 +6,8 @@ from typing import Any
 from gifster.app.database import db
 from gifster.app.models import Gif
 from gifster.jobs import transaction
-from gifster.uploads.columns.rows import is_of_one_row, locked_row, log_unreadable
+from gifster.jobs.database_errors import is_of_one_row
+from gifster.uploads.columns.rows import locked_row, log_unreadable
 
 #: How many GIFs are looked up at a time.
 AT_ONCE = 200

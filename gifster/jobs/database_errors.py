@@ -24,6 +24,12 @@ def is_database_error(error: BaseException) -> bool:
     return any(kind.__name__ in _NAMES for kind in type(error).__mro__)
 
 
+def is_of_one_row(error: Exception) -> bool:
+    """Whether an error concerns one row alone. SQLite keeps bytes that are no text, and its driver
+    calls that operational."""
+    return not is_database_error(error) or "Could not decode to UTF-8" in str(error)
+
+
 def sqlstate_of(error: BaseException) -> str | None:
     """The code that PostgreSQL gave an error, or one before it; None without one."""
     return next(filter(None, map(sqlstate, chain(error))), None)

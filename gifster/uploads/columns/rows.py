@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import peewee
 
 from gifster.jobs import Job, transaction
-from gifster.jobs.database_errors import is_database_error
+from gifster.jobs.database_errors import is_of_one_row
 from gifster.jobs.statements import Statement
 
 logger = logging.getLogger("gifster.uploads")
@@ -170,12 +170,6 @@ def log_unreadable(model: Any, pk: Any, error: Exception) -> None:
     """Log that a row cannot be read, and is left alone."""
     table = model._meta.table_name
     logger.warning("left alone, as it is unreadable: table=%s id=%s reason=%r", table, pk, error)
-
-
-def is_of_one_row(error: Exception) -> bool:
-    """Whether an error concerns one row alone. SQLite keeps bytes that are no text, and its driver
-    calls that operational."""
-    return not is_database_error(error) or "Could not decode to UTF-8" in str(error)
 
 
 def texts_of(column: Any, pk: Any) -> tuple[str | None, ...]:

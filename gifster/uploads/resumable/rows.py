@@ -8,6 +8,7 @@ from typing import Any
 
 from gifster import jobs
 from gifster.jobs import transaction
+from gifster.jobs.database_errors import is_of_one_row
 from gifster.uploads.files.access import delete_file
 from gifster.uploads.files.validation import Limits
 from gifster.uploads.resumable.table import (
@@ -179,32 +180,48 @@ def terminate(upload: ResumableUpload) -> None:
 def forget(upload: ResumableUpload) -> list[Part]:
     """Do what `terminate()` does in the database. Returns the parts, which are left to the
     caller."""
+    return _forget(_Row.id == upload.id) or []
+
+
+def _forget(which: Any) -> list[Part] | None:
+    """Delete the row that a condition selects. Returns its parts: none if they cannot be read, so
+    that they are left to the sweep. None if there is no such row any more."""
+    parts: list[Part] = []
     with transaction(database()):
-        present: ResumableUpload | None = ResumableUpload.get_or_none(_Row.id == upload.id)
-        _Row.delete().where(_Row.id == upload.id).execute()
-    return [] if present is None else list(present.parts)
+        try:
+            row = _Row.select(_Row.parts).where(which).tuples().first()
+            parts = [] if row is None else row[0]
+        except Exception as error:
+            if not is_of_one_row(error):
+                raise
+            logger.warning("parts left to the sweep, as their row cannot be read: %r", str(error))
+        deleted = _Row.delete().where(which).execute()
+    return parts if deleted else None
 
 
 def forget_of(owner: str) -> None:
     """Forget all uploads of an owner, and delete their parts. What the application made of them
     stays."""
-    for upload in list(_Row.select().where(_Row.owner == owner)):
-        terminate(upload)
+    _forget_each(_Row.owner == owner)
 
 
 def forget_expired() -> int:
     """Delete the uploads that have expired, with their parts. Returns how many."""
     # A clock that is set forward ends no upload that comes in: each piece prolongs it.
-    forgotten, late = 0, _Row.expires_at < jobs.moment_before(GRACE_S)
+    return _forget_each(_Row.expires_at < jobs.moment_before(GRACE_S))
+
+
+def _forget_each(which: Any) -> int:
+    """Delete the rows that a condition selects, with their parts. Returns how many."""
+    forgotten = 0
     away: set[str] = set()
-    for upload in list(_Row.select().where(late)):
-        same = (_Row.id == upload.id) & (_Row.expires_at == upload.expires_at)
-        with transaction(database()):
-            deleted = _Row.delete().where(same).execute()
-        if deleted:  # it has made no progress meanwhile
+    for upload_id, kept_in in list(_Row.select(_Row.id, _Row.storage).where(which).tuples()):
+        # One that has made progress meanwhile is not expired any more.
+        parts = _forget((_Row.id == upload_id) & which)
+        if parts is not None:
             forgotten += 1
-            if upload.storage not in away and not delete_parts(upload, upload.parts):
-                away.add(upload.storage)
+            if kept_in not in away and not _delete_files(kept_in, parts):
+                away.add(kept_in)
     return forgotten
 
 
@@ -213,18 +230,23 @@ def expiry(upload: ResumableUpload) -> str:
     return datetime.fromtimestamp(upload.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def delete_parts(upload: ResumableUpload, parts: Iterable[Part]) -> bool:
-    """Delete parts that no row names any more. The sweep finds those that cannot be deleted.
+def delete_parts(upload: ResumableUpload, parts: Iterable[Part]) -> None:
+    """Delete parts that no row names any more. The sweep finds those that cannot be deleted."""
+    _delete_files(upload.storage, parts)
+
+
+def _delete_files(kept_in: str, parts: Iterable[Part]) -> bool:
+    """Delete parts from a storage, by its name.
 
     Returns:
-      False if the storage is away. It is not asked for the other parts then: one that hangs takes
-      minutes to say so, for each file.
+      False if the storage is away, or `configure()` was given none of that name. It is not asked
+      for the other parts then: one that hangs takes minutes to say so, for each file.
     """
     for part in parts:
         try:
-            delete_file(upload.storage, part.key)
-        except (OSError, StorageUnavailable) as error:
+            delete_file(kept_in, part.key)
+        except (OSError, StorageUnavailable, LookupError) as error:
             logger.warning("left in the cache key=%s reason=%r", part.key, str(error))
-            if isinstance(error, StorageUnavailable):
+            if not isinstance(error, OSError):
                 return False
     return True

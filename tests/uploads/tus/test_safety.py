@@ -327,6 +327,34 @@ class TestTheEnd:
         assert "expired_uploads=1" in caplog.text
         assert app.cached == []
 
+    @pytest.mark.parametrize("platform", ["folders and SQLite", "S3 and PostgreSQL"], indirect=True)
+    @pytest.mark.parametrize("damage", ["storage = 'former'", "parts = '['", "parts = '[{}]'"])
+    def test_an_upload_that_cannot_be_read_or_reached_keeps_no_other(
+        self, app: Application, one: Tus, damage: str
+    ):
+        # Given an upload that expires or whose owner goes, of a cache that has another name by now,
+        # or with damaged JSON
+        from gifster.uploads import actors
+
+        def begin() -> None:
+            for content in (GIF[:1000], GIF[:2000]):
+                one.begun(len(GIF), content)
+            app.database.execute_sql(f"UPDATE resumable_upload SET {damage} WHERE received = 1000")
+
+        # I expect the others to go, too, and the sweep to delete the parts
+        begin()
+        ResumableUpload.update(expires_at=time.time() - rows.GRACE_S - 1).execute()
+        actors.sweep_uploads.fn()
+        assert ResumableUpload.select().count() == 0
+        assert len(app.cached) == 1
+
+        begin()
+        rows.forget_of("ann")
+        assert ResumableUpload.select().count() == 0
+        assert len(app.cached) == 2
+        sweep(repair=True, min_age_s=-60)
+        assert app.cached == []
+
     def test_a_part_that_is_lost_ends_the_upload(self, app: Application, one: Tus):
         path = one.begun(len(GIF), GIF[:1000])
         for part in ResumableUpload.get().parts:
