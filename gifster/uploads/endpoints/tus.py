@@ -105,16 +105,34 @@ class TusEndpoint(Guarded):
         content_type = told.get("filetype") or told.get("type") or ""
         self.uploader.check_declared(protocol.filename_of(metadata), length, content_type)
         protocol.checksum_of(request.headers)
-        with table.connected():
-            upload = rows.create(
-                self.uploader, length, metadata=metadata, owner=owner, lives_s=self._lives_s
-            )
-        location = {"Location": f"{request.mount}/{upload.id}"}
-        if protocol.has_content(request.headers):
+
+        def create() -> tuple[ResumableUpload, Headers]:
+            with table.connected():
+                made = rows.create(
+                    self.uploader, length, metadata=metadata, owner=owner, lives_s=self._lives_s
+                )
+            return made, {"Location": f"{request.mount}/{made.id}"}
+
+        def receive() -> _Body:
+            upload, location = create()
             return _Body(self, upload, request, (201, location))
+
+        if protocol.has_content(request.headers):
+            return self._with_place(receive)
+        upload, location = create()
         answer = as_json(201, self.told(upload))
         answer.headers |= {**location, **protocol.of_progress(upload)}
         return answer
+
+    def _with_place(self, receive: Callable[[], "_Body"]) -> "_Body":
+        """A body that is received in one of the places. It is made once there is one: an upload
+        that a refused request has begun would stay, and its client does not know its address."""
+        self.places.take()
+        try:
+            return receive()
+        except BaseException:
+            self.places.leave()
+            raise
 
     def _answer(self, method: str, request: Request, upload: ResumableUpload) -> Response | Body:
         if method == "GET":
@@ -131,7 +149,7 @@ class TusEndpoint(Guarded):
         protocol.check_content_type(request.headers)
         if upload.stage == Stage.DONE and protocol.offset_of(request.headers) == upload.length:
             return Response(204, protocol.of_progress(upload))
-        return _Body(self, upload, request, (204, {}))
+        return self._with_place(lambda: _Body(self, upload, request, (204, {})))
 
     def told(self, upload: ResumableUpload) -> dict[str, Any]:
         """What a `GET` tells of an upload."""
@@ -152,7 +170,7 @@ class TusEndpoint(Guarded):
 
 
 class _Body:
-    """The body of one request, on its way into an upload."""
+    """The body of one request, on its way into an upload. It has one of the endpoint's places."""
 
     def __init__(
         self,
@@ -166,7 +184,6 @@ class _Body:
         self._endpoint, self._upload = endpoint, upload
         self._status, self._headers = answer
         self._receiver = Receiver(endpoint.uploader, upload, offset, checksum)
-        endpoint.places.take()
         self._places: Places | None = endpoint.places
 
     def feed(self, piece: bytes) -> None:

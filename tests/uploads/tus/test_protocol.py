@@ -168,7 +168,11 @@ class TestRefusals:
         endpoint.places.take()
 
         assert one.patch(path, 0, GIF).status_code == 503
+        assert one.create(len(GIF), GIF).status_code == 503
+        assert ResumableUpload.select().count() == 1  # its client knows its address
+
         endpoint.places.leave()
+        assert one.patch(path, 5, GIF).status_code == 409
         assert one.patch(path, 0, GIF).status_code == 204
 
     def test_without_tables(self, application: Application):
