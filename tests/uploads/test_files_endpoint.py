@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from gifster.uploads import LocalStorage, MirrorStorage, configure, endpoints
+from gifster.uploads import (
+    LocalStorage,
+    MirrorStorage,
+    StorageUnavailable,
+    configure,
+    endpoints,
+)
 from gifster.uploads.testing import MemoryStorage, keep
 from tests import images
 from tests.uploads.calling import Caller
@@ -50,6 +56,30 @@ def test_a_stored_file_is_served_from_each_kind_of_storage(application: Applicat
     assert (again.status_code, again.content) == (304, b"")
     part = call("GET", url.removeprefix("/files"), headers={"Range": "bytes=1-3"})
     assert (part.status_code, part.content) == (206, GIF[1:4])
+
+
+def test_a_deleted_file_is_gone_also_for_those_who_know_it(
+    application: Application, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a browser that has to ask each time whether it may show what it has
+    call = Caller(endpoints.files(allow=lambda _: True), kind, "/files")
+    keep(application.store, KEY, GIF)
+    answer = call("GET", f"/{KEY}")
+    assert answer.headers["cache-control"] == "private, no-cache"
+    known = {"If-None-Match": answer.headers["etag"]}
+
+    # While the storage is away, it may
+    def away(key: str) -> bool:
+        raise StorageUnavailable("it is down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(application.store, "exists", away)
+        assert call("GET", f"/{KEY}", headers=known).status_code == 304
+
+    # When the file is deleted, I expect it to be gone
+    application.store.delete(KEY)
+    assert call("GET", f"/{KEY}", headers=known).status_code == 404
+    assert call("GET", f"/{KEY}").json()["code"] == "not_found"
 
 
 @pytest.mark.parametrize("name", ["page.html", "drawing.svg", "report.pdf", "script.js", "none.x"])

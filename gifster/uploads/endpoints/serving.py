@@ -17,7 +17,7 @@ from gifster.uploads.endpoints.mounting import Allow, Endpoint
 from gifster.uploads.endpoints.ranges import is_known, only_reading, ranged
 from gifster.uploads.files.access import local_copy
 from gifster.uploads.mirror import MirrorStorage
-from gifster.uploads.storage.base import is_key
+from gifster.uploads.storage.base import StorageUnavailable, is_key
 from gifster.uploads.storage.local import LocalStorage
 
 FOREVER_S = 365 * 24 * 3600
@@ -84,17 +84,27 @@ class FilesEndpoint(Endpoint):
             "Content-Security-Policy": "default-src 'none'; sandbox",
             "Content-Disposition": "inline" if ending in SHOWN else "attachment",
         }
-        if is_known(request, headers["ETag"]):
+        if is_known(request, headers["ETag"]) and self._is_there(key):
             return Response(304, headers)
         try:
             with local_copy(self._storage, key) as path:
                 file = self._opened(key, path)
         except OSError as error:
-            if error.errno not in NO_SUCH_FILE:
-                raise
-            raise missing() from None
+            if _tells_of_no_file(error):
+                raise missing() from None
+            raise
         headers["Content-Type"] = SHOWN.get(ending, UNKNOWN_TYPE)
         return ranged(request, file, headers)
+
+    def _is_there(self, key: str) -> bool:
+        """Whether there is such a file. While its storage is away, clients may show what they
+        have."""
+        try:
+            return storage(self._storage).exists(key)
+        except StorageUnavailable:
+            return True
+        except OSError as error:
+            return not _tells_of_no_file(error)
 
     def _opened(self, key: str, path: Path) -> BinaryIO:
         """The file, open. A link may not lead out of the folder, and a FIFO would wait for ever."""
@@ -120,6 +130,11 @@ class FilesEndpoint(Endpoint):
                 raise Problem(403, "not_allowed", "This address has expired: load the page again.")
         if allow() is not True:
             raise Problem(403, "not_allowed", "You may not see this file.")
+
+
+def _tells_of_no_file(error: OSError) -> bool:
+    # Only the system gives its errors a number; other storages raise a plain FileNotFoundError.
+    return isinstance(error, FileNotFoundError) or error.errno in NO_SUCH_FILE
 
 
 def _folders(kept: object) -> list[LocalStorage]:
