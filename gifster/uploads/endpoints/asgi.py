@@ -19,6 +19,12 @@ from gifster.uploads.to_the_end import to_the_end
 if TYPE_CHECKING:
     from gifster.uploads.endpoints.mounting import Endpoint
 
+
+class _ClientGone(Exception):
+    """Nobody waits for an answer. Servers have no error for it that only they raise: `allow` and
+    the storages have connections, too, which may be reset."""
+
+
 #: Awaits what a blocking function returns.
 Run = Callable[..., Awaitable[Any]]
 
@@ -49,8 +55,8 @@ async def answer(
             complete = False
             response = await _receive(begun, receive, run)
             complete = True
-    except ConnectionResetError:
-        return  # The client has gone.
+    except _ClientGone:
+        return
     except Exception as error:  # noqa: BLE001 logged, unless it is the client's
         response = refusal(problem_of(error, request))
     response.headers |= endpoint.extra_headers(request)
@@ -112,7 +118,7 @@ async def _message(receive: Receive) -> Message:
     except TimeoutError:
         raise stalled() from None
     if message["type"] == "http.disconnect":
-        raise ConnectionResetError("the client has gone")
+        raise _ClientGone("the client has gone")
     return message
 
 

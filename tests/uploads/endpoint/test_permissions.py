@@ -46,6 +46,20 @@ def test_an_answer_that_is_true_by_accident_is_an_error(
         endpoints.upload(PhotoUploader, allow=True)
 
 
+def test_a_connection_of_the_applications_own_that_is_reset_is_an_error(
+    kind: str, cache: MemoryStorage, caplog: pytest.LogCaptureFixture
+):
+    # Given an application whose sessions are on a server that goes away
+    def ask_sessions(about: dict[str, Any]) -> str:
+        raise ConnectionResetError("the sessions are away")
+
+    answer = Caller(endpoints.upload(PhotoUploader, allow=ask_sessions), kind)("POST", content=GIF)
+
+    # I expect an answer and a line of the log: it is not the client that has gone
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert "the sessions are away" in caplog.records[0].exc_text
+
+
 def test_allow_may_be_a_coroutine_function_under_asgi(cache: MemoryStorage):
     async def user(scope: dict[str, Any]) -> str:
         return "ann" if scope["type"] == "http" else ""
