@@ -54,6 +54,9 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(200, b"<Completed><ETag>none-1</ETag></Completed>")
 
     def do_GET(self) -> None:
+        if "list-type" in self._query():
+            self._list(self._query().get("prefix", ""))
+            return
         if self._path() not in self.server.files:
             self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
             return
@@ -65,6 +68,18 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(206 if wanted else 200, content, **{"Content-Type": content_type})
 
     do_HEAD = do_GET
+
+    def _list(self, prefix: str) -> None:
+        if not prefix.startswith(self.server.lists):
+            self._answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+            return
+        keys = [path.removeprefix(f"/{s3.BUCKET}/") for path in self.server.files]
+        found = "".join(
+            f"<Contents><Key>{key}</Key><LastModified>2026-01-02T03:04:05Z</LastModified></Contents>"
+            for key in sorted(keys)
+            if key.startswith(prefix)
+        )
+        self._answer(200, f"<ListBucketResult>{found}</ListBucketResult>".encode())
 
     def do_DELETE(self) -> None:
         self.server.files.pop(self._path(), None)
@@ -125,6 +140,8 @@ class PlainS3(ThreadingHTTPServer):
         self.headers: list[dict[str, str]] = []
         self.refuses_trailers = False
         self.serves_as = ""
+        #: The beginning of the keys that the policy of the bucket allows to list.
+        self.lists = ""
         #: Returns the bytes to keep of a body. A server may cut or change it, or forget it (None).
         self.keeps: Callable[[bytes], bytes | None] = lambda body: body
 

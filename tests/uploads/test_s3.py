@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,6 +99,20 @@ def test_a_server_that_forgets_a_file_fails_the_upload(server: PlainS3, tmp_path
 
     with pytest.raises(StorageUnavailable, match=r"sent 1,024 bytes of a\.gif and keeps 0"):
         server.storage().upload(file_of(SMALL, tmp_path), "a.gif", "image/gif")
+
+
+def test_a_policy_may_allow_the_list_of_the_prefix_alone(server: PlainS3, tmp_path: Path):
+    # Given a bucket that others use, too, as a policy with the condition `s3:prefix` allows
+    server.lists = "ours/"
+    server.storage(prefix="theirs/").upload(file_of(SMALL, tmp_path), "a.gif", "image/gif")
+    storage = server.storage(prefix="ours/")
+    storage.upload(file_of(SMALL, tmp_path), "b.gif", "image/gif")
+
+    # I expect the sweep to be able to list the files, and to ask for the time by which they are old
+    assert [key for key, _ in storage.walk()] == ["b.gif"]
+    assert storage.now() == pytest.approx(time.time(), abs=60)
+    with pytest.raises(StorageUnavailable, match="AccessDenied"):
+        list(server.storage(prefix="theirs/").walk())
 
 
 def test_a_server_with_an_unknown_authority_is_not_trusted(server: PlainS3, tmp_path: Path):

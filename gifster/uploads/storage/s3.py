@@ -235,7 +235,10 @@ class S3Storage:
     def now(self) -> float | None:
         """The time by the server's clock; None if it does not tell (RFC 9110, 6.6.1)."""
         with self._translated(self.prefix):
-            answer = self._connected().list_objects_v2(Bucket=self.bucket, MaxKeys=1)
+            # A policy may allow the list of this prefix alone.
+            answer = self._connected().list_objects_v2(
+                Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1
+            )
         date = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
         try:
             return parsedate_to_datetime(date).timestamp()
