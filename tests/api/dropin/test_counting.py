@@ -6,10 +6,18 @@ from typing import Any
 import pytest
 
 from gifster.app.database import db
-from gifster.app.search.popularity import COUNTS
+from gifster.app.search import popularity
+from gifster.app.search.popularity import Counts
 from tests.api.dropin.conftest import Library
 
 Tell = Callable[[Library, str], Any]
+
+
+@pytest.fixture(autouse=True)
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
+    """So that no client is known from another test, and no thread of one writes what is counted."""
+    monkeypatch.setattr(popularity, "COUNTS", Counts())
+    return popularity.COUNTS
 
 
 def event(gifs: Library, gif_id: str, action: str = "CLICK") -> dict[str, Any]:
@@ -37,7 +45,7 @@ TOLD: dict[str, Tell] = {
 
 
 @pytest.mark.parametrize("told", TOLD)
-def test_what_somebody_takes_is_found_first(gifs: Library, told: str):
+def test_what_somebody_takes_is_found_first(gifs: Library, counts: Counts, told: str):
     # Given several GIFs, of which the oldest is the last one among the featured ones
     first = gifs.add(f"popular {told}", rating="g")
     others = [gifs.add(f"popular {told}") for _ in range(3)]
@@ -46,7 +54,7 @@ def test_what_somebody_takes_is_found_first(gifs: Library, told: str):
     # When a client tells that somebody has taken it
     TOLD[told](gifs, first)
     with db.connection_context():
-        COUNTS.write()
+        counts.write()
 
     # I expect it before those that nobody takes
     ranking = featured(gifs)
@@ -57,27 +65,27 @@ def featured(gifs: Library) -> list[str]:
     return [result["id"] for result in gifs.get("/v2/featured", limit=50)["results"]]
 
 
-def test_that_it_was_seen_does_not_count(gifs: Library):
+def test_that_it_was_seen_does_not_count(gifs: Library, counts: Counts):
     gif_id = gifs.add("seen")
     gifs.ask("/v2/pingback", "POST", json={"events": [event(gifs, gif_id, "SEEN")]})
     gifs.ask(gifs.get(f"/v1/gifs/{gif_id}")["data"]["analytics"]["onload"]["url"])
-    assert gif_id not in COUNTS._used
+    assert gif_id not in counts._used
 
 
-def test_gifs_that_nobody_may_see_are_not_counted(gifs: Library):
+def test_gifs_that_nobody_may_see_are_not_counted(gifs: Library, counts: Counts):
     gif_id = gifs.add("secret", visibility="private")
     gifs.get("/v2/registershare", id=gif_id)
-    assert gif_id not in COUNTS._used
+    assert gif_id not in counts._used
 
 
-def test_searches_that_find_something_are_counted(gifs: Library):
+def test_searches_that_find_something_are_counted(gifs: Library, counts: Counts):
     gifs.add("zebra", "striped")
     for path in ("/v2/search", "/v1/gifs/search"):
         for q in ("Zebra", "unknownword"):
             gifs.get(path, q=q)
 
-    assert "zebra" in COUNTS._searched
-    assert "unknownword" not in COUNTS._searched
+    assert "zebra" in counts._searched
+    assert "unknownword" not in counts._searched
     # What is frequent is where people can begin.
     assert "striped" in gifs.get("/v2/trending_terms")["results"]
     assert "striped" in gifs.get("/v1/trending/searches")["data"]
