@@ -15,6 +15,7 @@ from gifster.imaging.delays import displayed_ms
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.frame import MAX_COMPARED_PIXELS, Frame, changed_box
 from gifster.imaging.gif_blocks import CLEARED, RESTORED, GifBlocks, GifFrame
+from gifster.imaging.masks import selecting
 from gifster.imaging.probe import ImageInfo
 from gifster.imaging.reader import Reader
 
@@ -171,7 +172,8 @@ class _Canvas:
         else:
             needs_copy = frame.disposal == RESTORED and not on_empty
             self._shown = self._picture.copy() if needs_copy else self._picture
-            mask = drawn if drawn.mode == "RGBA" and not on_empty else None
+            is_holey = drawn.mode == "RGBA" and not on_empty
+            mask = selecting(drawn.getchannel("A")) if is_holey else None
             self._shown.paste(drawn, frame.box[:2], mask)
         return self._shown
 

@@ -8,7 +8,7 @@ from PIL import ImageChops
 
 from gifster.imaging.boxes import Box, moved
 from gifster.imaging.gif_writer import Change, GifWriter
-from gifster.imaging.masks import largest_difference, mask_above, opaque_mask
+from gifster.imaging.masks import largest_difference, mask_above, opaque_mask, selecting
 from gifster.imaging.nearest import NearestColors
 from gifster.imaging.patches import Patch
 
@@ -58,7 +58,7 @@ class GifQuantizer(GifWriter):
         inner = differs.getbbox()
         if inner is None:
             return None
-        self._colors.paste(colors, box[:2], differs)
+        self._colors.paste(colors, box[:2], selecting(differs))
         return Change(indices, differs, box).cropped(inner)
 
     def _differs(

@@ -41,6 +41,12 @@ def opaque_mask(picture: PIL.Image.Image) -> PIL.Image.Image:
     return mask_above(picture.getchannel("A"), _OPAQUE - 1)
 
 
+def selecting(mask: PIL.Image.Image) -> PIL.Image.Image:
+    """A mask of 0 and 255 for `paste()`, which then takes or leaves each pixel of several channels,
+    rather than blending each channel. That takes half of the time."""
+    return mask.convert("1", dither=PIL.Image.Dither.NONE)
+
+
 def mapped(indices: PIL.Image.Image, table: bytearray) -> PIL.Image.Image:
     """Other values (L) for those of a picture of one channel, as `point()` does it. That rounds the
     table in Python, which takes longer than all else where the picture is small."""
