@@ -4,6 +4,7 @@ folder can lie within another."""
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from gifster.uploads.mirror import MirrorStorage
 from gifster.uploads.storage.base import Listing, Storage
 
 
@@ -43,8 +44,11 @@ class Places:
         for name, storage in storages.items():
             prefix = getattr(storage, "place", None) or f"{type(storage).__name__} {id(storage)}:"
             place = Place(len(found), name, storage, prefix)
-            self._of[name] = found.setdefault(prefix, place)
+            self._of[name] = place = found.setdefault(prefix, place)
+            if isinstance(storage, MirrorStorage):
+                place.storage = storage  # the first by itself would leave the copies
         self._all = list(found.values())
+        self._mirrors = [_within(kept, found) for kept in storages.values()]
 
     def __iter__(self) -> Iterator[Place]:
         return iter(self._all)
@@ -53,6 +57,21 @@ class Places:
         """The place of a storage, by its name."""
         return self._of.get(name)
 
+    def copies_of(self, name: str) -> list[Place]:
+        """Other places that may have copies of a storage's files, by its name: those of a mirror
+        that it is, or is a part of, if they have names of their own."""
+        own = self._of.get(name)
+        groups = [group for group in self._mirrors if own in group]
+        return [place for group in groups for place in group if place is not own]
+
     def numbered(self, name: str) -> tuple[int, Place] | None:
         """The number of a storage's name, and its place."""
         return (self.names.index(name), self._of[name]) if name in self._of else None
+
+
+def _within(storage: Storage, places: Mapping[str, Place]) -> list[Place]:
+    """The places of a storage, and of those that it consists of."""
+    if isinstance(storage, MirrorStorage):
+        return [*_within(storage.first, places), *_within(storage.second, places)]
+    own = places.get(getattr(storage, "place", None) or "")
+    return [] if own is None else [own]

@@ -28,6 +28,8 @@ from gifster.uploads.sweep.places import Places
 logger = logging.getLogger("gifster.uploads")
 
 BATCH = 500
+#: In place of a storage's number: a copy that a mirror may have. It may be missing as yet.
+COPY = -1
 _KEY_IN_JSON = re.compile(r'"(?:key|source)":\s?"([^"\\]+)"')
 #: What SQLite says of a virtual table that this process has no code for.
 _NEVER = re.compile("no such module|(?:no such|unknown) tokenizer")
@@ -120,6 +122,8 @@ class Rows:
         else:
             number, place = at
             self._ledger.add("named", number, place.prefix + key)
+        for copy in self._places.copies_of(storage):
+            self._ledger.add("named", COPY, copy.prefix + key)
 
 
 def note_folder(ledger: Ledger, key: str) -> None:

@@ -3,15 +3,21 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from gifster.uploads import (
     Image,
+    LocalStorage,
+    MirrorStorage,
     Uploader,
+    configure,
     mount_uploader,
     version,
 )
 from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.sweep import Findings
-from gifster.uploads.testing import MemoryStorage, keep
+from gifster.uploads.testing import MemoryStorage, keep, read
+from tests.machine import files_below
 from tests.uploads.framework import Application, AvatarUploader, Base, Person
 from tests.uploads.sweep.scene import (
     FOLDER,
@@ -59,6 +65,37 @@ def test_two_names_of_one_place_are_one_storage(application: Application):
 
 
 @on_both
+@pytest.mark.parametrize("named_by_rows", ["first", "second"])
+def test_the_storages_of_a_mirror_may_have_names_of_their_own(
+    application: Application, tmp_path: Path, named_by_rows: str
+):
+    # Given a store that has become a mirror, while some rows name one of its storages as before
+    first, second = application.store, LocalStorage(tmp_path / "copy")
+    application.also = {"first": first, "second": second}
+    application.configure()
+    old = person("Old")
+    application.work()
+    stored = Person.get_by_id(old.id).avatar.stored
+    for key in application.stored:
+        keep(second, key, read(first, key))
+    text = json.dumps(stored.dump()).replace('"storage": "store"', f'"storage": "{named_by_rows}"')
+    application.database.execute_sql(f"UPDATE person SET avatar = '{text}'")
+    application.store = MirrorStorage(first, second)
+    configure({"first": first, "second": second, "cache": application.cache,
+               "store": application.store}, secret="a secret")  # fmt: skip
+    person("New")
+    application.work()
+    before = application.stored
+    assert files_below(second.root) == before
+    orphan(application)
+
+    # When the sweep deletes an orphan, I expect its copy to go, and those of all others to stay
+    sweep_old()
+
+    assert application.stored == before
+    assert files_below(second.root) == before
+
+
 def test_a_store_and_a_cache_can_be_one_storage(application: Application):
     application.cache, application.cache_folder = application.store, application.store_folder
     application.configure()
