@@ -355,6 +355,16 @@ class TestTheEnd:
         sweep(repair=True, min_age_s=-60)
         assert app.cached == []
 
+    @pytest.mark.parametrize("damage", ["parts = '['", "outcome = '{'"])
+    def test_an_upload_that_cannot_be_read_says_so(self, app: Application, one: Tus, damage: str):
+        path = one.begun(len(GIF), GIF[:1000])
+        app.database.execute_sql(f"UPDATE resumable_upload SET {damage}")
+
+        answers = [one.delete(path), one.patch(path, 1000, GIF[1000:])]
+
+        told = [(answer.status_code, answer.json()["code"]) for answer in answers]
+        assert told == [(503, "unreadable")] * 2
+
     def test_a_part_that_is_lost_ends_the_upload(self, app: Application, one: Tus):
         path = one.begun(len(GIF), GIF[:1000])
         for part in ResumableUpload.get().parts:
