@@ -244,6 +244,8 @@ class _Encoder:
         rival = self._film_bytes.get(output.smaller_than) if output.smaller_than else None
         if rival is not None and len(rival) != len(track.delays_ms):
             rival = None  # its pictures are others
+        if rival is not None and self._gif_size(scaler) <= rival[-1]:
+            return False  # it would hardly be smaller than the GIF, and starting VP9 takes longer
         most = self._gif_size(scaler) if output.quality is None and rival is None else math.inf
         most = min(most if most > _HEAVY else math.inf, output.most_bytes)
         sizes = video.write(target, kind, track, output.quality, rival, most)

@@ -252,3 +252,19 @@ def test_a_webp_that_would_be_larger_than_its_gif_is_left_out(tmp_path: Path):
     recipes = {gif: Image(), webp: Image().convert("webp")}
     assert made(small, {webp: gif}) == [gif]
     assert gif.stat().st_size <= small.stat().st_size
+
+
+def test_a_webm_is_not_begun_if_the_gif_is_smaller_than_the_mp4(tmp_path: Path):
+    # Given a GIF of a few bytes, whose WebM is smaller than its MP4
+    flat = [PIL.Image.new("RGB", (100, 50), color) for color in ("red", "green")]
+    source, fit = images.saved(flat, tmp_path / "flat"), Image().fit(50, 25)
+    gif, mp4, webm = tmp_path / "gif", tmp_path / "mp4", tmp_path / "webm"
+    recipes = {gif: fit, mp4: fit.convert("mp4"), webm: fit.convert("webm")}
+    images.make(source, recipes)
+    assert gif.stat().st_size < webm.stat().st_size < mp4.stat().st_size
+
+    # I expect none that must be smaller than the MP4
+    webm.unlink()
+    rendered = imaging.render(source, probe(source), recipes, Image(), {webm: mp4})
+    assert [path for path in rendered if isinstance(path, Path)] == [gif, mp4]
+    assert not webm.exists()
