@@ -216,20 +216,25 @@ def _migrate(database: peewee.Database) -> list[str]:
     with database.connection_context():
         if isinstance(database, peewee.SqliteDatabase):
             with database.atomic("EXCLUSIVE"):
-                return _migrate_all(database)
+                return _migrate_ours(database) + _migrate_jobs(database)
         try:
-            return change_tables(database, _LOCK, lambda: _migrate_all(database))
+            # Not in one transaction: those who read jobs would wait for the end of all indexes.
+            ours = change_tables(database, _LOCK, lambda: _migrate_ours(database))
+            return ours + _migrate_jobs(database)
         except TableInUse as error:
             raise DatabaseUnavailable(str(error)) from error
 
 
-def _migrate_all(database: peewee.Database) -> list[str]:
-    # The first eleven migrations of Gifster made the tables of its jobs. What those tables have
-    # needed since then are migrations of the library.
+def _migrate_ours(database: peewee.Database) -> list[str]:
     if unknown := _unknown(database):
         raise NewerDatabase(unknown)
-    applied = list(_runner(database).up())
-    return applied + [f"jobs {name}" for name in jobs.migrate(database)]
+    return list(_runner(database).up())
+
+
+def _migrate_jobs(database: peewee.Database) -> list[str]:
+    # The first eleven migrations of Gifster made the tables of its jobs. What those tables have
+    # needed since then are migrations of the library.
+    return [f"jobs {name}" for name in jobs.migrate(database)]
 
 
 def pending_migrations(database: peewee.Database | None = None) -> list[str]:

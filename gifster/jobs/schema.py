@@ -63,6 +63,12 @@ class Statement:
     sql: str
     adds: str
 
+    @property
+    def indexes(self) -> str | None:
+        """The table of which it makes an index; None if it makes none."""
+        table, has_columns, _ = self.adds.partition("(")
+        return table if has_columns else None
+
     def for_database(self, *, sqlite: bool) -> str:
         """The statement in the database's SQL."""
         sql = self.sql
@@ -112,12 +118,16 @@ def migrate(database: peewee.Database | peewee.DatabaseProxy) -> list[str]:
     """Bring the library's tables in a database up to date. Call it at each start or deployment, or
     in a migration of yours; it adds only what is missing. Several processes may call it at once.
 
-    Works on SQLite and PostgreSQL. Within your transaction it is part of that. Otherwise it waits
-    on PostgreSQL for at most a minute for sessions that use the tables, and has others wait behind
-    it for at most two seconds each time. Who writes jobs waits as well while an index is made.
+    Works on SQLite and PostgreSQL. Within your transaction it is part of that, and those who read
+    jobs may wait for its end. Otherwise each index of a table with rows is made on PostgreSQL in a
+    transaction of its own: those who write jobs wait for one index, and nobody who reads them. If
+    it is killed, the next call goes on where it was. Each transaction waits for at most a minute
+    for sessions that use the tables, and has others wait behind it for at most two seconds each
+    time.
 
     Returns:
-      the names of the migrations that were applied; none if the tables were up to date.
+      the names of the migrations that were completed; none if the tables were up to date. Of
+      processes that migrate at the same time, one returns each name.
 
     Raises:
       NotBound: the database is a proxy without a database.
@@ -128,7 +138,7 @@ def migrate(database: peewee.Database | peewee.DatabaseProxy) -> list[str]:
         with schema_transaction(real):
             migrated = _migrate(real)
     else:
-        migrated = change_tables(real, SCHEMA_LOCK, lambda: _migrate(real))
+        migrated = _migrate_in_steps(real)
     for migration in migrated:
         logger.info("migrated %s", migration)
     return migrated
@@ -139,6 +149,33 @@ def _migrate(database: peewee.Database) -> list[str]:
     for statement in chain.from_iterable(lacking.values()):
         database.execute_sql(statement.for_database(sqlite=_is_sqlite(database)))
     return list(lacking)
+
+
+def _migrate_in_steps(database: peewee.Database) -> list[str]:
+    migrated: list[str] = []
+    is_over = False
+    while not is_over:
+        completed, is_over = change_tables(database, SCHEMA_LOCK, lambda: _take_step(database))
+        migrated += completed
+    return sorted(migrated)  # an earlier one may be complete after a later one
+
+
+def _take_step(database: peewee.Database) -> tuple[list[str], bool]:
+    """Apply what one transaction should hold. Tables and columns come first, as an index may need
+    them: they lock out readers, and are done in a moment. An index of a table with rows takes long.
+
+    Returns:
+      the names of the migrations that are now complete, and whether all are.
+    """
+    lacking = _lacking(database)
+    every = list(chain.from_iterable(lacking.values()))
+    there = set(database.get_tables())
+    slow = [s for s in every if s.indexes in there]
+    step = [s for s in every if s not in slow] or slow[:1]
+    for statement in step:
+        database.execute_sql(statement.for_database(sqlite=False))
+    completed = [name for name, statements in lacking.items() if set(statements) <= set(step)]
+    return completed, len(step) == len(every)
 
 
 def pending_migrations(database: peewee.Database | peewee.DatabaseProxy) -> list[str]:

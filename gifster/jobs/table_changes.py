@@ -74,6 +74,6 @@ def _who_uses_it(database: Any) -> str:
                 f"transaction began {seconds} s ago"
             )
     return (
-        f"another session uses a table that a migration changes{who}. Nothing was changed: wait "
-        "until it ends, as a backup does, and migrate again"
+        f"another session uses a table that a migration changes{who}. Wait until it ends, as a "
+        "backup does, and migrate again: that goes on where this has stopped"
     )

@@ -1,6 +1,9 @@
 """The tables of the jobs: numbered migrations bring those of every earlier release up to date."""
 
 import hashlib
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +16,7 @@ from playhouse.migrations import Runner
 from gifster import jobs
 from gifster.jobs import schema, table_changes
 from tests import databases
+from tests.combinations import on_postgresql
 from tests.jobs.earlier_tables import DATA, EARLIER, drop_all, kind_of, make_as_of, run_sql
 
 NAMES = [migration.name for migration in schema.all_migrations()]
@@ -137,6 +141,78 @@ def test_nobody_waits_long_behind_a_migration(database: Any, monkeypatch: pytest
     monkeypatch.setattr(table_changes.time, "sleep", lambda _: beside.rollback())
     assert jobs.migrate(database) == lacking
     beside.close()
+
+
+@on_postgresql
+def test_those_who_read_jobs_do_not_wait_for_an_index(
+    database: Any, monkeypatch: pytest.MonkeyPatch
+):
+    # Given the tables of the first release, which lack columns and indexes, and another session
+    make_as_of(database, EARLIER[0])
+    beside = peewee.PostgresqlDatabase(None)
+    beside.init(database.database, **database.connect_params | {"options": "-c lock_timeout=1s"})
+    monkeypatch.setattr(table_changes, "TABLE_PATIENCE_S", 0)  # if it does wait, fail at once
+    execute, made = database.execute_sql, []
+
+    def execute_and_read(sql: str, *arguments: Any, **options: Any) -> Any:
+        done = execute(sql, *arguments, **options)
+        if sql.startswith("CREATE INDEX") and 'ON "outbox"' in sql:
+            # When an index is made and not committed, I expect the other one to read jobs
+            beside.execute_sql("SELECT count(*) FROM outbox")
+            made.append(len(beside.get_indexes("outbox")))
+        return done
+
+    monkeypatch.setattr(database, "execute_sql", execute_and_read)
+    with beside.connection_context():
+        applied = jobs.migrate(database)
+
+        # and each index to be there before the next one is begun: writers wait for one only
+        assert made == list(range(made[0], made[0] + len(made)))
+        assert len(made) >= 5
+    assert applied == NAMES[1:]
+
+
+def migrate_until_killed(database_url: str, after: int) -> None:
+    """Migrate, and kill this process when it has made so many indexes of the outbox."""
+    database = databases.connect(database_url)
+    execute, left = database.execute_sql, iter(range(after - 1, -1, -1))
+
+    def execute_and_die(sql: str, *arguments: Any, **options: Any) -> Any:
+        done = execute(sql, *arguments, **options)
+        if sql.startswith("CREATE INDEX") and 'ON "outbox"' in sql and next(left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+    database.execute_sql = execute_and_die
+    with database.connection_context():
+        jobs.migrate(database)
+
+
+@pytest.mark.parametrize("after", [1, 2, 5])
+def test_a_migration_that_is_killed_goes_on_where_it_was(
+    database: Any, database_url: str, after: int
+):
+    jobs.migrate(database)
+    present = shape(database)
+    drop_all(database)
+    make_as_of(database, EARLIER[0])
+    before = jobs.pending_migrations(database)
+
+    # Given a process that is killed in the middle
+    process = multiprocessing.get_context("spawn").Process(
+        target=migrate_until_killed, args=(database_url, after)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+    # I expect those who wait for the migration to wait on, and the next one to complete it
+    pending = jobs.pending_migrations(database)
+    assert pending
+    assert set(pending) <= set(before)
+    assert jobs.migrate(database) == pending
+    assert shape(database) == present
+    assert jobs.pending_migrations(database) == []
 
 
 def test_a_transaction_that_is_rolled_back_takes_the_migrations_along(database: Any):
