@@ -30,8 +30,8 @@ from gifster.app.database import db
 from gifster.app.models import Gif, User
 from gifster.app.search import index, popularity, upkeep
 from gifster.app.search.tables import marks, run
-from gifster.jobs.heartbeat import Worker
 from gifster.jobs.stats import forget_old as forget_old_stats
+from gifster.jobs.worker_rows import Worker
 from gifster.uploads.sweep import sweep
 from tests.machine import eventually
 

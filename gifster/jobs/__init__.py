@@ -8,9 +8,9 @@ broker, or many), `brokers/` (how workers get them), `middleware` and `outbox_ro
 gets: logs, a database connection, its row), `trust` (what a message may make a worker do), `lease`
 (which worker runs a job) and `relay` (sends the jobs of commits that found no broker, and of
 workers that died); all go by one clock (`clock`), which may be set (`watched`). Then what there is
-to see: `heartbeat` (the workers, and the paused queues),
-`states` (the jobs in each state), `dead` (jobs that were given up), `dropping` (jobs that nobody
-wants any more) and `stats` (the queues now, and what was done).
+to see: `worker_rows` (the workers, and the paused queues), `states` (the
+jobs in each state), `dead` (jobs that were given up), `dropping` (jobs that nobody wants any more)
+and `stats` (the queues now, and what was done).
 """
 
 import warnings
@@ -20,16 +20,6 @@ from gifster.jobs.brokers.connection import BrokerUnavailable, connect, ping, se
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.dead import NoSuchJob, forget_dead, retry
 from gifster.jobs.dropping import JobIsRunning, clear, drop
-from gifster.jobs.heartbeat import (
-    NoSuchWorker,
-    PausedQueue,
-    Worker,
-    pause,
-    paused_queues,
-    quiet,
-    resume,
-    workers,
-)
 from gifster.jobs.identity import OutboxIdentity
 from gifster.jobs.job import Job, now
 from gifster.jobs.old_schema import OldSchema
@@ -60,6 +50,16 @@ from gifster.jobs.stats import (
 )
 from gifster.jobs.transactions import NotBound, transaction
 from gifster.jobs.watched import ClockSpan, moment_before
+from gifster.jobs.worker_rows import (
+    NoSuchWorker,
+    PausedQueue,
+    Worker,
+    pause,
+    paused_queues,
+    quiet,
+    resume,
+    workers,
+)
 
 __all__ = [
     "DAY_S",

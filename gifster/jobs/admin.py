@@ -16,18 +16,18 @@ from typing import Any
 import dramatiq.broker
 from peewee import fn
 
-from gifster.jobs import clock, dead, dropping, heartbeat, recurring, states
+from gifster.jobs import clock, dead, dropping, recurring, states, worker_rows
 from gifster.jobs.brokers.base import FairBroker
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.dead import NoSuchJob
 from gifster.jobs.dropping import JobIsRunning
-from gifster.jobs.heartbeat import NoSuchWorker, Worker
 from gifster.jobs.job import NEVER, Job
 from gifster.jobs.old_schema import needs
 from gifster.jobs.states import State
 from gifster.jobs.stats import DAY_S, HOUR_S, MINUTE_S, QueueStats, Span, stats, totals
 from gifster.jobs.stats import history as spans
 from gifster.jobs.wording import not_one_of, wrong
+from gifster.jobs.worker_rows import NoSuchWorker, Worker
 
 #: The most jobs on a page of a list.
 MAX_LIMIT = 100
@@ -97,7 +97,7 @@ def queues(
     """
     weights = _weights() if weights is None else weights
     found = {each.queue: each for each in stats(at_most)}
-    paused, throttled = heartbeat.paused_queues(), _throttled(at_most)
+    paused, throttled = worker_rows.paused_queues(), _throttled(at_most)
     others = sorted((set(found) | paused | _idle()) - set(weights))
     return [
         Queue(
@@ -114,7 +114,9 @@ def queues(
 
 def _idle() -> set[str]:
     """The queues of living workers, and of the actors that this process has declared."""
-    worked_on = {name for each in heartbeat.workers() if each.alive for name in each.queues.split()}
+    worked_on = {
+        name for each in worker_rows.workers() if each.alive for name in each.queues.split()
+    }
     broker = dramatiq.broker.global_broker
     actors = {} if broker is None else broker.actors
     return worked_on | {actor.queue_name for actor in actors.values()}
@@ -141,7 +143,7 @@ def queue_names(weights: Mapping[str, QueueWeight] | None = None) -> set[str]:
     """
     weights = _weights() if weights is None else weights
     with_jobs = {name for parts in states.PARTS.values() for p in parts for name in p.queues()}
-    return with_jobs | heartbeat.paused_queues() | _idle() | set(weights)
+    return with_jobs | worker_rows.paused_queues() | _idle() | set(weights)
 
 
 def page_of(
@@ -284,7 +286,7 @@ def set_paused(queue: str, paused: bool, weights: Mapping[str, QueueWeight] | No
       NotFound
     """
     known = named_queue(queue, weights)
-    (heartbeat.pause if paused else heartbeat.resume)(queue)
+    (worker_rows.pause if paused else worker_rows.resume)(queue)
     return replace(known, paused=paused)
 
 
@@ -312,7 +314,7 @@ def set_quiet(worker_id: str, quiet: bool) -> None:
       NotFound
     """
     try:
-        heartbeat.quiet(worker_id, quiet=quiet)
+        worker_rows.quiet(worker_id, quiet=quiet)
     except NoSuchWorker:
         raise NotFound("worker_not_found", f"There is no worker {worker_id}.") from None
 

@@ -8,7 +8,7 @@ once, and an actor must stand being run twice. The pattern: "transactional outbo
 
 Any application can have the table: `database.bind(jobs.TABLES)`, and `jobs.migrate(database)` when
 it starts or in a migration (`schema.py`). `Job` alone is enough for the outbox; the pauses, the
-stats and the recurring jobs need the other tables (`heartbeat.py`, `stats.py`, `recurring.py`).
+stats and the recurring jobs need the other tables (`worker_rows.py`, `stats.py`, `recurring.py`).
 """
 
 import logging

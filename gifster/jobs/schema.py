@@ -18,7 +18,6 @@ from pathlib import Path
 
 import peewee
 
-from gifster.jobs.heartbeat import PausedQueue, Worker
 from gifster.jobs.identity import OutboxIdentity
 from gifster.jobs.job import Job
 from gifster.jobs.recurring import RecurringJob
@@ -26,6 +25,7 @@ from gifster.jobs.stats import ActorStats
 from gifster.jobs.table_changes import change_tables
 from gifster.jobs.transactions import SCHEMA_LOCK, real_database, schema_transaction
 from gifster.jobs.watched import ClockSpan
+from gifster.jobs.worker_rows import PausedQueue, Worker
 
 logger = logging.getLogger("gifster.jobs")
 

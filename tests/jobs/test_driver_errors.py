@@ -101,13 +101,13 @@ def test_a_signal_is_obeyed_after_an_error_of_the_driver(
     failing = FailsFor(error, 2, jobs.paused_queues)
     [heartbeat] = [m for m in dramatiq.get_broker().middleware if isinstance(m, Heartbeat)]
     monkeypatch.setattr("gifster.jobs.heartbeat.paused_queues", failing)
-    heartbeat._signal(True)
+    heartbeat._signals.order(quiet=True)
 
     eventually(lambda: jobs.workers()[0].quiet)
 
     # I expect it to stay so
     assert failing.left == 0
-    eventually(lambda: heartbeat._signalled is None)
+    eventually(lambda: heartbeat._signals.quiet is None)
     assert dramatiq.get_broker().scheduler.is_paused("default")
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from gifster import jobs
 from gifster.jobs import Job
-from gifster.jobs.heartbeat import Worker
 from gifster.jobs.lease import MAX_DEATHS, Leases
 from gifster.jobs.outbox_rows import OutboxRows
+from gifster.jobs.worker_rows import Worker
 from tests.jobs.conftest import Outbox
 from tests.jobs.workers import workers
 from tests.machine import eventually

@@ -104,12 +104,12 @@ def test_a_worker_that_is_to_stop_asks_for_no_restart(monkeypatch: pytest.Monkey
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     worker.after_process_boot(StubBroker())
-    worker._limit_memory(scheduler)
+    worker._memory.check(scheduler)
     assert asked == [(2, signal.SIGHUP)]
 
     # When SIGTERM comes, I expect it to ask no more: Dramatiq would begin anew
     signal.raise_signal(signal.SIGTERM)
-    worker._limit_memory(scheduler)
+    worker._memory.check(scheduler)
     assert asked == [(2, signal.SIGHUP)]
     assert stopped == [signal.SIGTERM]
 

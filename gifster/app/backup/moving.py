@@ -16,7 +16,7 @@ from gifster.app.backup.targets import filling, new_file, opened, refuse_full
 from gifster.app.numbers import counted
 from gifster.app.settings.sections import sqlite_file
 from gifster.jobs import clock
-from gifster.jobs.heartbeat import DEAD_S
+from gifster.jobs.worker_rows import DEAD_S
 
 #: How long a process that is about to end may still have the source (seconds).
 ALONE_S = 2.0

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from gifster import jobs
-from gifster.jobs import admin, asking, dead, heartbeat, recurring, states
+from gifster.jobs import admin, asking, dead, recurring, states, worker_rows
 from gifster.jobs.admin import AdminError, Invalid
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.states import State
@@ -84,7 +84,7 @@ def overview(parameters: Mapping[str, str], weights: Weights = None) -> dict[str
     return _common(parameters) | {
         "trouble": asking.trouble(),
         "queues": admin.queues(weights, COUNTED),
-        "workers": heartbeat.workers(),
+        "workers": worker_rows.workers(),
         "busy": admin.busy(),
         "lists": {state: admin.page_of(state, "", FEW) for state in TITLES},
         "recurring": recurring.recurring_jobs(),

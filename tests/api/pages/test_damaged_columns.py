@@ -13,9 +13,9 @@ from gifster.app.models import Finding, Gif, User, now
 from gifster.app.moderation import hiding, reports
 from gifster.app.search.tables import SearchQuery
 from gifster.app.sign_in.tables import Identity, Passkey
-from gifster.jobs.heartbeat import PausedQueue, Worker
 from gifster.jobs.recurring import RecurringJob
 from gifster.jobs.stats import ActorStats
+from gifster.jobs.worker_rows import PausedQueue, Worker
 from gifster.uploads.resumable.table import ResumableUpload
 from tests.api.clients import Client
 from tests.api.site import Site

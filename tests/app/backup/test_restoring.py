@@ -22,7 +22,7 @@ from gifster.app.database import ChangesLeft, db
 from gifster.app.models import Gif, Token
 from gifster.app.settings import Settings
 from gifster.app.tokens import issue_token, start_session
-from gifster.jobs.heartbeat import Worker
+from gifster.jobs.worker_rows import Worker
 from gifster.uploads import LocalStorage
 from gifster.uploads.sweep import sweep
 from gifster.uploads.testing import run_jobs

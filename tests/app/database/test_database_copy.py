@@ -19,7 +19,7 @@ from gifster.app.database import db
 from gifster.app.models import Gif, User, WriteProbe
 from gifster.app.search.tables import SearchEntry
 from gifster.app.settings import Settings
-from gifster.jobs.heartbeat import Worker
+from gifster.jobs.worker_rows import Worker
 from tests import images
 from tests.app.gifs import added, cached
 from tests.combinations import on_sqlite
