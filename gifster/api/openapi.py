@@ -289,7 +289,10 @@ PATHS = {
     },
     "/healthz": {"get": Operation("health", "Whether this process answers", schemas.Health)},
     "/readyz": {"get": Operation("readiness", "Whether it can do its work", schemas.Readiness)},
-    "/metrics": {"get": Operation("metrics", "Counts, in Prometheus's text format", None)},
+    "/metrics": {
+        # Its token is one of the settings, and none of a user's.
+        "get": Operation("metrics", "Counts, in Prometheus's text format", None, (401, 403)),
+    },
     "/openapi.json": {"get": Operation("openapi", "This document", dict)},
 }  # fmt: skip
 

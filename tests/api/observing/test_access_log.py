@@ -13,6 +13,7 @@ from falcon.testing import create_scope
 
 from gifster.api.access_log import SHOWN, shown_path, word
 from gifster.api.forwarded import PASSED_ON, is_from
+from gifster.api.openapi import document
 from gifster.app.settings import Web
 from tests.machine import eventually
 from tests.stack import Stack
@@ -213,6 +214,12 @@ def test_metrics_are_for_an_address_or_a_token(web: Stack, headers: dict[str, st
         assert answer.json()["code"] == "metrics_closed"
         assert answer.headers["WWW-Authenticate"] == "Bearer"
         assert TOKEN not in answer.text
+
+
+def test_the_document_of_the_api_says_that_metrics_may_be_closed():
+    documented = document()["paths"]["/metrics"]["get"]["responses"]
+
+    assert documented.keys() >= {"200", "401", "403", "503"}
 
 
 def request(*headers: tuple[str, str], peer: Any) -> Request:
