@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import time
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
@@ -161,17 +162,22 @@ class Job(peewee.Model):
         Returns:
           False if it could not be sent; the reason is logged, not raised.
         """
+        tried_at = time.monotonic()
         try:
             (error,) = send_each([self.message()])
         except UnreadableArguments as unreadable:
             error = unreadable
-        return self.is_sent(error)
+        return self.is_sent(error, tried_at)
 
-    def is_sent(self, error: Exception | None) -> bool:
+    def is_sent(self, error: Exception | None, tried_at: float) -> bool:
         """Whether the job was sent, if sending it ended with this error; logs the error. A broker
-        that takes no job is logged once, not for each."""
+        that takes no job is logged once, not for each.
+
+        Parameters:
+          tried_at: when sending it began (`time.monotonic()`).
+        """
         if error is None:
-            _broker_is_away.resolved("jobs are sent to the broker again")
+            _broker_is_away.resolved("jobs are sent to the broker again", tried_at=tried_at)
         elif isinstance(error, BrokerUnavailable):
             if not isinstance(error, NoBroker):
                 _broker_is_away.report(f"jobs wait in the outbox for the broker: {error}")

@@ -12,6 +12,7 @@ stats and the recurring jobs need the other tables (`worker_rows.py`, `stats.py`
 """
 
 import logging
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -232,15 +233,18 @@ def send_committed(jobs: Sequence[Job]) -> None:
 def _unsent(jobs: Sequence[Job]) -> list[str]:
     """Send jobs. Returns the ids of those that were not sent."""
     readable, messages, left = [], [], []
+    tried_at = time.monotonic()
     for job in jobs:
         try:
             messages.append(job.message())
         except UnreadableArguments as error:
-            job.is_sent(error)
+            job.is_sent(error, tried_at)
             left.append(job.id)
         else:
             readable.append(job)
     errors = send_each(messages)
     return left + [
-        job.id for job, error in zip(readable, errors, strict=True) if not job.is_sent(error)
+        job.id
+        for job, error in zip(readable, errors, strict=True)
+        if not job.is_sent(error, tried_at)
     ]
