@@ -18,6 +18,7 @@ from gifster.uploads import (
 from gifster.uploads.backgrounding import completion, promotion
 from gifster.uploads.testing import enqueued
 from tests import images
+from tests.uploads.fate import Crashed
 from tests.uploads.framework import Application, Base, fresh
 
 GIF, OTHER = images.gif(size=(120, 90)), images.gif(size=(100, 90), durations=[70] * 3)
@@ -278,4 +279,40 @@ def test_versions_may_be_made_again_before_the_completion(application: Applicati
     assert fresh(record).file_state == "ready"
     assert {"small", "large"} <= set(fresh(record).file.stored.versions)
     named = [key for r in Clip.select() for _, key in r.file.stored.files]
+    assert application.stored == sorted(named)
+
+
+@pytest.mark.parametrize("recreated", [(), ("small",)])
+@pytest.mark.parametrize("deleted", ["before", "after"])
+def test_the_retry_of_a_killed_job_keeps_versions_that_were_made_again_since(
+    application: Application,
+    monkeypatch: pytest.MonkeyPatch,
+    recreated: tuple[str, ...],
+    deleted: str,
+):
+    # Given an upload whose worker was killed when it had shown the first versions
+    record, swap = clip(), promotion.Promotion._swap
+
+    def swap_and_die(self: Any, *arguments: Any, **options: Any) -> bool:
+        swap(self, *arguments, **options)
+        raise Crashed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(promotion.Promotion, "_swap", swap_and_die)
+        with pytest.raises(Crashed):
+            application.deliver(enqueued("store_asset")[0])
+
+    # When versions are made again, and the job that deletes the former ones runs before the retry
+    # or after it, as while the storage is away
+    fresh(record).file.recreate_versions(*recreated)
+    run(application, "recreate_versions")
+    if deleted == "before":
+        run(application, "remove_files")
+    run(application, "store_asset")
+    application.work()
+
+    # I expect the row to name files that are there, and nothing else to be there
+    assert fresh(record).file_state == "ready"
+    assert {"small", "large"} <= set(fresh(record).file.stored.versions)
+    named = [key for _, key in fresh(record).file.stored.files]
     assert application.stored == sorted(named)

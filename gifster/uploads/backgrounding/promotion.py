@@ -284,8 +284,10 @@ class Promotion(Attachment):
         """What the row shall name: what this job stored, but with the versions that
         `recreate_versions()` has made since the row showed the first files, because these are gone.
         """
-        if self._shown is None or present is None:
+        if present is None:
             return stored
+        if self._shown is None:
+            return _with_other_keys(stored, present)
         if present.steps != self._shown.steps:
             # All of them were made anew, or a second copy of this job has shown the first ones.
             versions = stored.versions | present.versions
@@ -296,8 +298,9 @@ class Promotion(Attachment):
         return replace(stored, versions=stored.versions | remade)
 
     def _new_files(self, made: StoredFile) -> Files:
-        """The files that this job stored after the row showed the first ones."""
-        shown = made.files if self._shown is None else self._shown.files
+        """The files that this job stored after the row showed the first ones; all of them, if a
+        killed try has shown those."""
+        shown = () if self._shown is None else self._shown.files
         return [file for file in made.files if file not in shown]
 
     def _waiting(self, record: Record | None) -> CachedFile | None:
@@ -307,6 +310,19 @@ class Promotion(Attachment):
 
     def _drop_cached(self) -> None:
         delete_file(self._cache or self.mount.uploader.cache, self.key)
+
+
+def _with_other_keys(stored: StoredFile, present: StoredFile) -> StoredFile:
+    """What the row shall name once a retry has stored the first files again, which a killed try has
+    shown. If `recreate_versions()` has replaced some since, a job may yet delete the keys that
+    these had: so the new ones stay."""
+    made = {name: (version.storage, version.key) for name, version in stored.versions.items()}
+    remade = {n: v for n, v in present.versions.items() if made.get(n) != (v.storage, v.key)}
+    versions = stored.versions | remade
+    if not remade or present.steps == stored.steps:
+        return replace(stored, versions=versions)
+    is_whole = versions.keys() == remade.keys()
+    return replace(stored, versions=versions, steps=present.steps if is_whole else MIXED)
 
 
 def failure_of(error: BaseException, otherwise: str) -> UploadFailure:
