@@ -11,6 +11,7 @@ from gifster.uploads import (
     Image,
     StateField,
     Uploader,
+    UploadError,
     mount_uploader,
     store_in_background,
     version,
@@ -315,4 +316,37 @@ def test_the_retry_of_a_killed_job_keeps_versions_that_were_made_again_since(
     assert fresh(record).file_state == "ready"
     assert {"small", "large"} <= set(fresh(record).file.stored.versions)
     named = [key for _, key in fresh(record).file.stored.files]
+    assert application.stored == sorted(named)
+
+
+@pytest.mark.parametrize("ends", ["it cannot be processed", "its job is given up"])
+def test_an_upload_whose_replacement_fails_gets_its_later_versions_after_all(
+    application: Application, ends: str
+):
+    # Given an upload that is shown, and is replaced before its other versions are made
+    record = clip()
+    clip(OTHER)
+    run(application, "store_asset")
+    record = fresh(record)
+    record.file = OTHER
+    record.save()
+
+    # When the replacement fails
+    failing = promotion.Promotion("clip", record.id, "file", record.file_tmp.key)
+    if ends == "it cannot be processed":
+        failing.fail(UploadError("No such picture."), give_up=True)
+    else:
+        failing.fail(OSError("The disk is full."), give_up=False)
+        for job in Job.select().where(Job.actor == "store_asset"):
+            if record.file_tmp.key in job.arguments:
+                Job.update(failed_at=1.0).where(Job.id == job.id).execute()
+    application.work()
+
+    # Then the one that stays has all its versions
+    failed = fresh(record)
+    assert failed.file_state == "failed"
+    assert failed.file.stored.width == 120
+    assert {"small", "large"} <= set(failed.file.stored.versions)
+    assert failed.file.stored.steps == ""
+    named = [key for r in Clip.select() for _, key in r.file.stored.files]
     assert application.stored == sorted(named)

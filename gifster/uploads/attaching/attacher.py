@@ -12,9 +12,11 @@ rules, `column.py` the place in the table, and `list_attacher.py` the attacher f
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from gifster.uploads.attaching.incoming import Incoming, own
+from gifster.uploads.attaching.storing import MIXED
 from gifster.uploads.columns import bulk
 from gifster.uploads.columns.column import UploadColumn
 from gifster.uploads.columns.fields import UploadFailure
@@ -194,7 +196,10 @@ class Attacher(Generic[U]):
         stored = (before or {}).get(self.mount.name)
         if arriving and arriving[0].deferred:
             # The present file stays until the new one is stored.
-            self._drop_pending(before or {})
+            pending = self._drop_pending(before or {})
+            if stored is not None and pending is not None and stored.source == pending.key:
+                # Its `later` versions have yet to be made. If the new upload fails, they are.
+                stored = replace(stored, steps=MIXED)
             tmp = arriving[0].cached
             self.put(stored=stored, tmp=tmp, processing=True, state=QUEUED, error=None)
         else:
@@ -263,12 +268,13 @@ class Attacher(Generic[U]):
             return bool(row.get(f"{self.mount.name}_state") == FAILED)
         return not row.get(f"{self.mount.name}_processing")
 
-    def _drop_pending(self, row: Values) -> None:
-        """`drop()` the upload that a row waits for, given its columns."""
+    def _drop_pending(self, row: Values) -> CachedFile | None:
+        """`drop()` the upload that a row waits for, given its columns, and return it."""
         tmp = self.mount.companion("tmp")
-        pending = None if tmp is None else row.get(tmp.name)
+        pending: CachedFile | None = None if tmp is None else row.get(tmp.name)
         if pending is not None:
             self.drop([pending], row)
+        return pending
 
     def discard(self, stored: StoredFile, files: Files) -> None:
         """Have some of a stored file's files deleted: in the transaction in which the row stops
