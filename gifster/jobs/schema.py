@@ -10,7 +10,7 @@ removed, so that workers of two releases can run side by side.
 import logging
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -153,29 +153,40 @@ def _migrate(database: peewee.Database) -> list[str]:
 
 def _migrate_in_steps(database: peewee.Database) -> list[str]:
     migrated: list[str] = []
+    tried: set[Statement] = set()
     is_over = False
     while not is_over:
-        completed, is_over = change_tables(database, SCHEMA_LOCK, lambda: _take_step(database))
+        completed, step, is_over = change_tables(
+            database, SCHEMA_LOCK, lambda: _take_step(database, tried)
+        )
         migrated += completed
+        tried.update(step)
     return sorted(migrated)  # an earlier one may be complete after a later one
 
 
-def _take_step(database: peewee.Database) -> tuple[list[str], bool]:
+def _take_step(
+    database: peewee.Database, tried: Collection[Statement]
+) -> tuple[list[str], list[Statement], bool]:
     """Apply what one transaction should hold. Tables and columns come first, as an index may need
     them: they lock out readers, and are done in a moment. An index of a table with rows takes long.
 
+    Parameters:
+      tried: the statements of earlier steps. One of them may have done nothing, as somebody's own
+        index has the name of ours: it is not run again.
+
     Returns:
-      the names of the migrations that are now complete, and whether all are.
+      the names of the migrations that are now complete, the statements that were run, and whether
+      they were the last.
     """
     lacking = _lacking(database)
-    every = list(chain.from_iterable(lacking.values()))
+    every = [s for s in chain.from_iterable(lacking.values()) if s not in tried]
     there = set(database.get_tables())
     slow = [s for s in every if s.indexes in there]
     step = [s for s in every if s not in slow] or slow[:1]
     for statement in step:
         database.execute_sql(statement.for_database(sqlite=False))
     completed = [name for name, statements in lacking.items() if set(statements) <= set(step)]
-    return completed, len(step) == len(every)
+    return completed, step, len(step) == len(every)
 
 
 def pending_migrations(database: peewee.Database | peewee.DatabaseProxy) -> list[str]:

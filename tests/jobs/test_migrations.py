@@ -172,6 +172,28 @@ def test_those_who_read_jobs_do_not_wait_for_an_index(
     assert applied == NAMES[1:]
 
 
+@on_postgresql
+def test_a_migration_ends_though_an_index_of_anothers_has_the_name_of_ours(
+    database: Any, monkeypatch: pytest.MonkeyPatch
+):
+    # Given an index of somebody's own that has the name of ours, and other columns
+    make_as_of(database, EARLIER[0])
+    database.execute_sql('CREATE INDEX "outbox_dead" ON "outbox" ("id", "queue")')
+    rounds, take_step = [], schema._take_step
+
+    def counted(*arguments: Any) -> Any:
+        rounds.append(arguments)
+        assert len(rounds) < 50, "it never ends"
+        return take_step(*arguments)
+
+    monkeypatch.setattr(schema, "_take_step", counted)
+
+    # I expect the others to be made, and the migration to stay pending
+    jobs.migrate(database)
+    (pending,) = jobs.pending_migrations(database)
+    assert pending == "0009_backlogs"
+
+
 def migrate_until_killed(database_url: str, after: int) -> None:
     """Migrate, and kill this process when it has made so many indexes of the outbox."""
     database = databases.connect(database_url)
