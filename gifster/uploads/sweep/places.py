@@ -13,7 +13,7 @@ class Place:
     """Where a storage keeps files, under one name or several."""
 
     number: int
-    #: The first of its names, and the storage of that name.
+    #: The first of its names, and the storage of that name; or else a mirror that has another.
     name: str
     storage: Storage
     #: Together with a key, the full name of a file.
@@ -42,7 +42,7 @@ class Places:
         self._of: dict[str, Place] = {}
         found: dict[str, Place] = {}
         for name, storage in storages.items():
-            prefix = getattr(storage, "place", None) or f"{type(storage).__name__} {id(storage)}:"
+            prefix = _prefix_of(storage)
             place = Place(len(found), name, storage, prefix)
             self._of[name] = place = found.setdefault(prefix, place)
             if isinstance(storage, MirrorStorage):
@@ -73,5 +73,11 @@ def _within(storage: Storage, places: Mapping[str, Place]) -> list[Place]:
     """The places of a storage, and of those that it consists of."""
     if isinstance(storage, MirrorStorage):
         return [*_within(storage.first, places), *_within(storage.second, places)]
-    own = places.get(getattr(storage, "place", None) or "")
+    own = places.get(_prefix_of(storage))
     return [] if own is None else [own]
+
+
+def _prefix_of(storage: Storage) -> str:
+    while isinstance(storage, MirrorStorage):
+        storage = storage.first
+    return getattr(storage, "place", None) or f"{type(storage).__name__} {id(storage)}:"

@@ -96,6 +96,31 @@ def test_the_storages_of_a_mirror_may_have_names_of_their_own(
     assert files_below(second.root) == before
 
 
+@pytest.mark.parametrize("named_by_rows", ["first", "second"])
+def test_the_storages_of_a_mirror_need_no_place(application: Application, named_by_rows: str):
+    # Given a mirror of storages of somebody's own, which some rows name, and an orphan
+    first, second = MemoryStorage(), MemoryStorage()
+    application.store = MirrorStorage(first, second)
+    configure({"first": first, "second": second, "cache": application.cache,
+               "store": application.store}, secret="a secret")  # fmt: skip
+    old = person("Old")
+    person("New")
+    application.work()
+    stored = Person.get_by_id(old.id).avatar.stored
+    text = json.dumps(stored.dump()).replace('"storage": "store"', f'"storage": "{named_by_rows}"')
+    application.database.execute_sql(f"UPDATE person SET avatar = '{text}' WHERE id = {old.id}")
+    before = set(first.files)
+    assert set(second.files) == before
+    orphan(application)
+
+    # I expect the sweep to delete the orphan and its copy, and nothing else
+    sweep_old()
+
+    assert set(first.files) == before
+    assert set(second.files) == before
+
+
+@on_both
 def test_a_store_and_a_cache_can_be_one_storage(application: Application):
     application.cache, application.cache_folder = application.store, application.store_folder
     application.configure()
