@@ -180,23 +180,24 @@ def terminate(upload: ResumableUpload) -> None:
 def forget(upload: ResumableUpload) -> list[Part]:
     """Do what `terminate()` does in the database. Returns the parts, which are left to the
     caller."""
-    return _forget(_Row.id == upload.id) or []
+    found = _forget(_Row.id == upload.id)
+    return [] if found is None else found[1]
 
 
-def _forget(which: Any) -> list[Part] | None:
-    """Delete the row that a condition selects. Returns its parts: none if they cannot be read, so
-    that they are left to the sweep. None if there is no such row any more."""
-    parts: list[Part] = []
+def _forget(which: Any) -> tuple[str, list[Part]] | None:
+    """Delete the row that a condition selects. Returns its storage's name and its parts: none if
+    they cannot be read, so that they are left to the sweep. None if there is no such row any
+    more."""
+    found: tuple[str, list[Part]] = ("", [])
     with transaction(database()):
         try:
-            row = _Row.select(_Row.parts).where(which).tuples().first()
-            parts = [] if row is None else row[0]
+            found = _Row.select(_Row.storage, _Row.parts).where(which).tuples().first() or found
         except Exception as error:
             if not is_of_one_row(error):
                 raise
             logger.warning("parts left to the sweep, as their row cannot be read: %r", str(error))
         deleted = _Row.delete().where(which).execute()
-    return parts if deleted else None
+    return found if deleted else None
 
 
 def forget_of(owner: str) -> None:
@@ -215,11 +216,12 @@ def _forget_each(which: Any) -> int:
     """Delete the rows that a condition selects, with their parts. Returns how many."""
     forgotten = 0
     away: set[str] = set()
-    for upload_id, kept_in in list(_Row.select(_Row.id, _Row.storage).where(which).tuples()):
+    for (upload_id,) in list(_Row.select(_Row.id).where(which).tuples()):
         # One that has made progress meanwhile is not expired any more.
-        parts = _forget((_Row.id == upload_id) & which)
-        if parts is not None:
+        found = _forget((_Row.id == upload_id) & which)
+        if found is not None:
             forgotten += 1
+            kept_in, parts = found
             if kept_in not in away and not _delete_files(kept_in, parts):
                 away.add(kept_in)
     return forgotten

@@ -328,13 +328,24 @@ class TestTheEnd:
         assert app.cached == []
 
     @pytest.mark.parametrize("platform", ["folders and SQLite", "S3 and PostgreSQL"], indirect=True)
-    @pytest.mark.parametrize("damage", ["storage = 'former'", "parts = '['", "parts = '[{}]'"])
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            "storage = 'former'",
+            "storage = CAST(x'ff' AS TEXT)",
+            "parts = '['",
+            "parts = '[{}]'",
+        ],
+    )
     def test_an_upload_that_cannot_be_read_or_reached_keeps_no_other(
         self, app: Application, one: Tus, damage: str
     ):
         # Given an upload that expires or whose owner goes, of a cache that has another name by now,
-        # or with damaged JSON
+        # or with damaged JSON, or a text that is no UTF-8 (which PostgreSQL refuses)
         from gifster.uploads import actors
+
+        if isinstance(app.database, peewee.PostgresqlDatabase) and "CAST" in damage:
+            pytest.skip("PostgreSQL refuses it")
 
         def begin() -> None:
             for content in (GIF[:1000], GIF[:2000]):
