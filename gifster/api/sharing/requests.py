@@ -14,7 +14,11 @@ _ANY = 1_000_000
 
 def _pixels(text: str) -> int:
     """The number of pixels. Anything else is no limit, as the answer has to have a size."""
-    return min(int(text), _ANY) or _ANY if text.isascii() and text.isdecimal() else _ANY
+    if not (text.isascii() and text.isdecimal()):
+        return _ANY
+    # Python reads no number of more than 4,300 digits.
+    digits = text.lstrip("0")
+    return _ANY if len(digits) >= len(str(_ANY)) else int(digits or 0) or _ANY
 
 
 Pixels = Annotated[int, BeforeValidator(_pixels), told("Pixels.", minimum=1)]

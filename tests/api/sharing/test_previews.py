@@ -172,6 +172,7 @@ def test_every_address_of_a_gif_has_an_oembed_answer(stack: Stack, moving: dict[
         ("http://me@127.0.0.1/gifs/ID", {}, 404),
         ("http://127.0.0.1/gifs/ID", {"format": "yaml"}, 501),
         ("http://127.0.0.1/gifs/ID", {"maxwidth": "-1", "maxheight": "many"}, 200),
+        ("http://127.0.0.1/gifs/ID", {"maxwidth": "9" * 5000, "maxheight": "00"}, 200),
     ],
 )
 def test_what_oembed_refuses(
