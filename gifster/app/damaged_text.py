@@ -7,14 +7,25 @@ connection open when the process ends, and SQLite's log would stay beside the fi
 import sqlite3
 from collections.abc import Iterable
 
+import peewee
+
 #: How JSON begins, of the values that Gifster keeps as JSON.
 _JSON = (b"{", b"[", b'"')
 
 
 class DamagedText(str):
-    """A text with replacement characters. It is never written back, and finds no row."""
+    """A text with replacement characters. It is never written back, and finds no row.
 
-    __slots__ = ()
+    Attributes:
+      kept: what SQLite has.
+    """
+
+    kept: bytes
+
+    @property
+    def place(self) -> peewee.SQL:
+        """What a walk compares a column with, for the rows that come after this one."""
+        return peewee.SQL("CAST(? AS TEXT)", (self.kept,))
 
 
 class Unreadable(Exception):
@@ -28,7 +39,9 @@ def as_text(kept: bytes) -> str:
     except UnicodeDecodeError:
         # JSON stays unreadable, as files are deleted and jobs are run by it.
         start = "\ufffd" if kept[:1] in _JSON else ""
-        return DamagedText(start + kept.decode(errors="replace"))
+        text = DamagedText(start + kept.decode(errors="replace"))
+        text.kept = kept
+        return text
 
 
 def whole(values: Iterable[str]) -> list[str]:

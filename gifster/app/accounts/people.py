@@ -15,6 +15,7 @@ from gifster.app.damaged_text import whole
 from gifster.app.errors import BadQuery, NotFound
 from gifster.app.models import Gif, MomentField, Token, User
 from gifster.jobs.wording import not_one_of
+from gifster.uploads.columns.rows import place_of
 
 #: Accounts are read in batches: an open SELECT would keep others from writing to SQLite.
 BATCH = 500
@@ -45,7 +46,7 @@ def everybody() -> Iterator[Person]:
     """All accounts, by address."""
     after = ""
     query: Any = User.select().order_by(User.email).limit(BATCH)
-    while batch := list(query.where(User.email > after)):
+    while batch := list(query.where(User.email > place_of(after))):
         yield from _persons(batch)
         after = batch[-1].email
 

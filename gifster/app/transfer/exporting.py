@@ -12,16 +12,18 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from gifster.app import lists, texts
+from gifster.app.damaged_text import DamagedText
 from gifster.app.models import Gif, Tag, User, rfc3339
 from gifster.imaging.probe import extension
 from gifster.uploads import StorageUnavailable, StoredFile
-from gifster.uploads.columns.rows import loaded
+from gifster.uploads.columns.rows import loaded, place_of
 
 PIECE_BYTES = 256 * 1024
 #: The moments that a zip can tell (APPNOTE, 4.4.6).
 FIRST, LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
 #: GIFs are read from the database in batches of this size.
 BATCH = 100
+_NO_WORD = re.compile(r"[^\w]+")
 
 
 def chosen(user: User | None = None, tag: str = "") -> Any:
@@ -62,7 +64,7 @@ def _in_batches(gifs: Any) -> Iterator[tuple[str, Gif | Exception]]:
     """The GIFs of a query, with their ids. An open SELECT would keep others from writing to
     SQLite."""
     after = ""
-    while batch := loaded(gifs.where(Gif.id > after).order_by(Gif.id).limit(BATCH)):
+    while batch := loaded(gifs.where(Gif.id > place_of(after)).order_by(Gif.id).limit(BATCH)):
         yield from batch
         after = batch[-1][0]
 
@@ -74,6 +76,8 @@ def _write(archive: zipfile.ZipFile, gif: Gif) -> str:
         try:
             return _write_stored(archive, gif, stored)
         except FileNotFoundError:
+            if isinstance(gif.id, DamagedText):  # which finds no row
+                return "Its file is missing."
             present = Gif.get_or_none(Gif.id == gif.id)
             if present is None:
                 return ""
@@ -139,8 +143,9 @@ def _entry(name: str, gif: Gif) -> zipfile.ZipInfo:
 
 def _slug(gif: Gif) -> str:
     """The name of a GIF's files: what can be read of its title, and its id."""
-    words = re.sub(r"[^\w]+", "-", gif.title).strip("-_")[:60].strip("-_")
-    return f"{words}-{gif.id}" if words else gif.id
+    words = _NO_WORD.sub("-", gif.title).strip("-_")[:60].strip("-_")
+    gif_id = _NO_WORD.sub("-", gif.id)  # of a damaged one anything may be left
+    return f"{words}-{gif_id}" if words else gif_id
 
 
 def _details(gif: Gif, stored: StoredFile) -> dict[str, object]:

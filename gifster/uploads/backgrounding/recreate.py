@@ -19,7 +19,7 @@ from gifster.imaging.probe import probe
 from gifster.jobs import Job, transaction
 from gifster.uploads.attaching.storing import MIXED, plan, steps_of, store
 from gifster.uploads.backgrounding.promotion import Attachment, failure_of
-from gifster.uploads.columns.rows import Record, readable
+from gifster.uploads.columns.rows import Record, cannot_be_found, readable
 from gifster.uploads.columns.states import FAILED, PROCESSING, READY
 from gifster.uploads.errors import StoredFileChanged, UploadError, imaging_errors_translated
 from gifster.uploads.files.access import local_copy
@@ -58,6 +58,8 @@ def _recreate_each(mount: Mount[Any], names: Collection[str], where: Any) -> Ite
     key, fields = mount.model._meta.primary_key, mount.model._meta.get_primary_keys()
     query = mount.model.select(*fields).where(mount.is_null(False))
     for row in list((query if where is None else query.where(where)).order_by(*fields)):
+        if cannot_be_found(mount.model, row._pk):
+            continue
         for record in readable(mount.model.select().where(key == row._pk)):
             for stored in mount.stored_files(record):
                 yield mount.attacher(record).uploader_of(stored).recreate_versions(*names)

@@ -53,13 +53,19 @@ def key_names(model: Any) -> set[str]:
 def after_key(model: Any, pk: Any) -> Any:
     """The condition that selects the rows whose primary key comes after this one."""
     fields = model._meta.get_primary_keys()
-    values = pk if isinstance(pk, tuple) else (pk,)
+    values = [place_of(value) for value in (pk if isinstance(pk, tuple) else (pk,))]
     condition: Any = None
     for field, value in reversed(list(zip(fields, values, strict=True))):
         condition = (
             field > value if condition is None else (field > value) | ((field == value) & condition)
         )
     return condition
+
+
+def place_of(key: Any) -> Any:
+    """What a walk compares a column with, for the rows that come after this key. A text that a
+    connection could not read as it is, and gave as far as it could, has a `place` of its own."""
+    return getattr(key, "place", key)
 
 
 def row_of(model: Any, pk: Any) -> Any:
@@ -164,6 +170,15 @@ def read_or_logged(model: Any, found: list[tuple[Any, Any]]) -> list[Any]:
         if isinstance(record, Exception):
             log_unreadable(model, pk, record)
     return [record for _, record in found if not isinstance(record, Exception)]
+
+
+def cannot_be_found(model: Any, pk: Any) -> bool:
+    """Whether no statement finds the row with that key (see `place_of()`), so that it has to be
+    left alone. The log names it."""
+    if place_of(pk) is pk:
+        return False
+    log_unreadable(model, pk, ValueError("its key is not as it was written"))
+    return True
 
 
 def log_unreadable(model: Any, pk: Any, error: Exception) -> None:

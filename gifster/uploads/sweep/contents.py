@@ -15,7 +15,14 @@ import peewee
 
 from gifster.imaging.probe import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
 from gifster.jobs import Job
-from gifster.uploads.columns.rows import after_key, loaded, log_unreadable, row_of, select
+from gifster.uploads.columns.rows import (
+    after_key,
+    cannot_be_found,
+    loaded,
+    log_unreadable,
+    row_of,
+    select,
+)
 from gifster.uploads.config import storage
 from gifster.uploads.files.stored import StoredFile, StoredVersion
 from gifster.uploads.mount import Mount
@@ -65,6 +72,8 @@ def records(
         for pk, record in batch:
             if isinstance(record, Exception):
                 log_unreadable(mount.model, pk, record)
+                continue
+            if cannot_be_found(mount.model, pk):
                 continue
             yield record
             left = None if left is None else left - 1

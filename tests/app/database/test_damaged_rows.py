@@ -31,7 +31,7 @@ from gifster.app import (
     trash,
 )
 from gifster.app.access import Reach, Viewer
-from gifster.app.accounts import invitations, leaving
+from gifster.app.accounts import invitations, leaving, people
 from gifster.app.damaged_text import Unreadable
 from gifster.app.database import db
 from gifster.app.models import FingerprintPart, Gif, KeptUpload, User, fingerprint_parts, now
@@ -293,6 +293,27 @@ def test_checks_of_files_and_new_versions_are_for_the_others(
     enqueued = list(recreate_all(Gif.image))
     assert [job.arguments[1] for job in enqueued if job is not None] == [gif.id for gif in others]
     assert names_it(caplog, bad)
+
+
+@on_sqlite
+def test_walks_go_on_behind_an_id_that_cannot_be_decoded(
+    damaged: tuple[Gif, list[Gif]], caplog: pytest.LogCaptureFixture
+):
+    """The last one of a batch: the next batch begins behind it."""
+    _, others = damaged
+    before = others[-1].id
+    db.execute_sql("PRAGMA foreign_keys = off")
+    spoil = 'UPDATE "{0}" SET "{1}" = CAST("{1}" || x\'ff\' AS TEXT) WHERE "{1}" = ?'
+    db.execute_sql(spoil.format("gif", "id"), (before,))
+    last = person("zoe")
+    db.execute_sql(spoil.format("user", "email"), (last.email,))
+
+    assert [gif.id for gif, _ in file_checks.check_all()] == [others[0].id]
+    assert f"id={before}\ufffd" in caplog.text
+    assert file_checks.check_share(1) == 1
+    enqueued = [job.arguments[1] for job in recreate_all(Gif.image) if job is not None]
+    assert enqueued == [others[0].id]
+    assert last.id in {one.user.id for one in people.everybody()}
 
 
 def test_the_trash_and_failed_uploads_are_emptied(

@@ -10,17 +10,19 @@ from typing import Any, BinaryIO, cast
 import pytest
 
 from gifster.app import library, lists
+from gifster.app.database import db
 from gifster.app.edits import Crop, Edit
 from gifster.app.models import Gif
 from gifster.app.settings import Settings
 from gifster.app.transfer import exporting
 from gifster.uploads import LocalStorage, StorageUnavailable
-from gifster.uploads.config import config, configure
+from gifster.uploads.config import config, configure, storage
 from gifster.uploads.testing import run_jobs
 from tests import images
 from tests.app.gifs import cached
 from tests.app.people import person
 from tests.app.transfer.conftest import counts, imported
+from tests.combinations import on_sqlite
 
 
 def test_an_export_is_imported_as_it_was(folder: Path, tmp_path: Path):
@@ -112,6 +114,29 @@ def test_an_export_has_no_half_of_a_file(folder: Path, booted: Settings):
     assert faults == {"Its file cannot be read: the bucket does not answer."}
     with zipfile.ZipFile(target) as archive:
         assert archive.namelist() == []
+
+
+@on_sqlite
+def test_an_export_goes_on_behind_a_damaged_id(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """A walk goes on behind the last id of each batch."""
+    monkeypatch.setattr(exporting, "BATCH", 1)
+    imported(folder)
+    run_jobs()
+    first, second, _ = [gif.id for gif in Gif.select().order_by(Gif.id)]
+    [stored] = Gif.image.stored_files(Gif.get_by_id(second))
+    storage(stored.storage).delete(stored.key)
+    db.execute_sql("PRAGMA foreign_keys = off")
+    for gif_id, odd in ((first, b"\xff"), (second, b"/\xfe")):
+        damaged = gif_id.encode() + odd
+        db.execute_sql("UPDATE gif SET id = CAST(? AS TEXT) WHERE id = ?", (damaged, gif_id))
+
+    target = io.BytesIO()
+    faults = [fault for _, fault in exporting.export(target, exporting.chosen())]
+
+    assert faults == ["", "Its file is missing.", ""]
+    with zipfile.ZipFile(target) as archive:
+        assert len([name for name in archive.namelist() if name.endswith(".json")]) == 2
+        assert not any("/" in name for name in archive.namelist())
 
 
 def test_an_export_of_one_user_or_one_tag(folder: Path):
