@@ -1,8 +1,12 @@
-"""What helps to search: completions, suggestions, trending searches, and the tags."""
+"""What helps to search: completions, suggestions, trending searches, and the tags.
+
+Everybody gets the same. Who asks matters only if their token is wrong, which is a 401 everywhere.
+"""
 
 from falcon.asgi import Request, Response
 
 from gifster.api import schemas
+from gifster.api.auth import viewer_of
 from gifster.api.context import Context
 from gifster.api.gifs import locale_of
 from gifster.api.requests import CompleteQuery, TagQuery, TermsQuery
@@ -18,6 +22,7 @@ class Terms:
 
     async def on_get_complete(self, req: Request, resp: Response) -> None:
         asked, locale = query(req, CompleteQuery), locale_of(req)
+        await viewer_of(self.context, req)
 
         def work() -> list[str]:
             cursors.check_limit(asked.limit)
@@ -27,6 +32,7 @@ class Terms:
 
     async def on_get_suggestions(self, req: Request, resp: Response) -> None:
         asked, locale = query(req, CompleteQuery), locale_of(req)
+        await viewer_of(self.context, req)
 
         def work() -> list[str]:
             cursors.check_limit(asked.limit)
@@ -36,6 +42,7 @@ class Terms:
 
     async def on_get_trending(self, req: Request, resp: Response) -> None:
         asked = query(req, TermsQuery)
+        await viewer_of(self.context, req)
 
         def work() -> list[str]:
             cursors.check_limit(asked.limit)
@@ -52,6 +59,7 @@ class Tags:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         asked = query(req, TagQuery)
+        await viewer_of(self.context, req)
 
         def work() -> schemas.TagList:
             cursors.check_limit(asked.limit)

@@ -43,6 +43,16 @@ def test_a_token_takes_precedence_over_the_cookie(web: Stack, person: Callable[[
     assert refused(empty, 401, "token_invalid")
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["gifs", "tags", "search/complete?q=a", "search/suggestions?q=a", "search/trending"],
+)
+def test_a_wrong_token_reads_nothing(web: Stack, path: str):
+    assert web.client.get(f"/api/{path}").status_code == 200
+    answer = web.client.get(f"/api/{path}", headers=bearer("wrong"))
+    assert refused(answer, 401, "token_invalid")
+
+
 def test_logging_in_ends_the_session_that_the_browser_had(
     web: Stack, person: Callable[[str], Person]
 ):
