@@ -36,7 +36,8 @@ PROBLEMS = {
     415: "The media type or the file type is not accepted.",
     422: "A value is invalid; the code says which.",
     429: "Too many requests; try again later.",
-    503: "Something that is needed is away or busy; try again.",
+    503: "Something that is needed is away or busy; try again. The code `unreadable` does not end "
+    "by itself: the entry of what was asked for is damaged.",
     507: "There is no room left.",
 }
 #: The problems of any body, of any change of the database, and of any request that needs a user.
@@ -293,7 +294,8 @@ PATHS = {
         # Its token is one of the settings, and none of a user's.
         "get": Operation("metrics", "Counts, in Prometheus's text format", None, (401, 403)),
     },
-    "/openapi.json": {"get": Operation("openapi", "This document", dict)},
+    # It asks who reads only in a library for members.
+    "/openapi.json": {"get": Operation("openapi", "This document", dict, (401, 403))},
 }  # fmt: skip
 
 DESCRIPTION = (
@@ -338,6 +340,8 @@ def document() -> Json:
     }
     ready = paths["/readyz"]["get"]["responses"]
     ready["503"] = ready["200"]
+    counts = paths["/metrics"]["get"]["responses"]["200"]
+    counts["content"] = {"text/plain": {"schema": {"type": "string"}}}
     responses = {f"Problem{status}": _problem(status) for status in PROBLEMS}
     named: dict[str, type] = {}
     return {

@@ -47,6 +47,13 @@ def test_the_document_is_served(web: Stack):
     assert web.client.get("/openapi.json").json() == document()
 
 
+def test_the_document_tells_of_answers_that_are_no_json_and_of_members():
+    paths = document()["paths"]
+    assert list(paths["/metrics"]["get"]["responses"]["200"]["content"]) == ["text/plain"]
+    assert "401" in paths["/openapi.json"]["get"]["responses"]
+    assert "`unreadable`" in document()["components"]["responses"]["Problem503"]["description"]
+
+
 @pytest.fixture(scope="module")
 def admin(web: Stack) -> dict[str, str]:
     """The headers of an admin."""
