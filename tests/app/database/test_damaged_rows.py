@@ -43,7 +43,7 @@ from gifster.app.settings import Settings
 from gifster.app.transfer import exporting
 from gifster.app.transfer.importing import What, add_all
 from gifster.app.transfer.sources import find
-from gifster.jobs import transaction
+from gifster.jobs import admin, transaction
 from gifster.uploads import actors, recreate_all
 from gifster.uploads.columns.rows import loaded
 from gifster.uploads.testing import run_jobs, without_processing
@@ -452,7 +452,7 @@ def test_a_list_of_jobs_goes_on_after_one_whose_id_cannot_be_decoded(booted: Set
     row = "rowid = (SELECT min(rowid) FROM outbox)"
     db.execute_sql(f"UPDATE outbox SET id = CAST(x'ff41' AS TEXT) WHERE {row}")
 
-    first, cursor = jobs.admin.page_of("waiting", "", 3)
-    second, end = jobs.admin.page_of("waiting", cursor or "", 3)
+    first, cursor = admin.page_of("waiting", "", 3)
+    second, end = admin.page_of("waiting", cursor or "", 3)
 
     assert (len(first), len(second), end) == (3, 1, None)
