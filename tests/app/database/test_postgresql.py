@@ -77,7 +77,7 @@ def test_a_migration_waits_for_others_and_says_who_they_are(
         database.execute_sql("ALTER TABLE read_by_somebody ADD COLUMN more INT")
         return []
 
-    monkeypatch.setattr(database, "_migrate_all", migrates)
+    monkeypatch.setattr(database, "_migrate_ours", migrates)
     monkeypatch.setattr(table_changes, "TABLE_WAIT_S", 0.05)
     monkeypatch.setattr(table_changes, "TABLE_PATIENCE_S", 0.2)
     with psycopg.connect(_url(pool), application_name="somebody") as other:
@@ -91,10 +91,10 @@ def test_a_migration_waits_for_others_and_says_who_they_are(
         with pool.atomic():
             pool.execute_sql("SET LOCAL ROLE pg_signal_backend")
             said = table_changes._who_uses_it(pool)
-        assert f"probably process {pid} of the server. Nothing" in said
+        assert f"probably process {pid} of the server. Wait" in said
 
     # And nobody if nobody uses a table by then
-    assert "a migration changes. Nothing" in table_changes._who_uses_it(pool)
+    assert "a migration changes. Wait" in table_changes._who_uses_it(pool)
 
     # And an error that no waiting ends, to end it at once
     def is_cancelled(_: peewee.Database) -> list[str]:
@@ -104,7 +104,7 @@ def test_a_migration_waits_for_others_and_says_who_they_are(
         return []
 
     tries.clear()
-    monkeypatch.setattr(database, "_migrate_all", is_cancelled)
+    monkeypatch.setattr(database, "_migrate_ours", is_cancelled)
     with pytest.raises(database.DatabaseUnavailable, match="statement timeout"):
         database.migrate()
     assert len(tries) == 1
