@@ -62,7 +62,8 @@ def shown(path: Path, content: bytes) -> PIL.Image.Image:
     """A file as a PNG shows it, which has no colours of its own."""
     path.write_bytes(content)
     target = path.with_name("target.png")
-    images.make(path, {target: Image().convert("png").quality(100)})
+    anew = Image().convert("png").apply(lambda picture: picture)  # else it is a copy
+    images.make(path, {target: anew})
     with PIL.Image.open(target) as made:
         return made.convert("RGBA")
 
