@@ -204,7 +204,7 @@ def _unexpected(req: Request, error: Exception) -> Problem:
     """The answer to an error that no handler is for: a row that is damaged, or a bug of ours."""
     where = req.method, path_to_log(req)
     column = unreadable_column(error)
-    if column or isinstance(error, (Unreadable, uploads.UnreadableColumn)):
+    if column or isinstance(error, Unreadable):
         logger.error("unreadable method=%s path=%s column=%s error=%r", *where, column, error)
         detail = "This cannot be read: its entry in the database is damaged."
         return Problem(503, "unreadable", detail)

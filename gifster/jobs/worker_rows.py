@@ -90,7 +90,7 @@ def workers() -> list[Worker]:
 @needs(Worker)
 def quiet(worker_id: str, *, quiet: bool = True) -> None:
     """Make a worker process quiet, or with `quiet=False` make it work again. It obeys within
-    `LOOK_S`.
+    `heartbeat.LOOK_S`.
 
     Raises:
       NoSuchWorker: no worker has this id.
@@ -101,7 +101,8 @@ def quiet(worker_id: str, *, quiet: bool = True) -> None:
 
 @needs(PausedQueue)
 def pause(queue: str) -> None:
-    """Pause a queue: within `LOOK_S` no worker begins a job of it. It still takes new jobs."""
+    """Pause a queue: within `heartbeat.LOOK_S` no worker begins a job of it. It still takes new
+    jobs."""
     PausedQueue.insert(queue=queue).on_conflict_ignore().execute()
 
 

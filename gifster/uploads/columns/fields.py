@@ -38,10 +38,12 @@ UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError
 def unreadable(field: Any, value: object, error: Exception) -> UnreadableColumn:
     """The error of a text in a column that cannot be read; `error` says why."""
     column = f"{field.model._meta.table_name}.{field.column_name}"
-    return UnreadableColumn(
+    found = UnreadableColumn(
         f"a row has in {column} the text {str(value)[:80]!r}, which cannot be read ({error!r}): "
         "write it anew from a backup, or NULL"
     )
+    found.unreadable_column = column
+    return found
 
 
 def parsed_list(text: str) -> list[Any]:

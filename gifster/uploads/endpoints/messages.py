@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from gifster.imaging.sandbox import ProcessLost
 from gifster.jobs.database_errors import unreadable_column
 from gifster.jobs.mounted import Head
-from gifster.uploads.errors import TooLarge, TypeNotAllowed, UnreadableColumn, UploadError
+from gifster.uploads.errors import TooLarge, TypeNotAllowed, UploadError
 from gifster.uploads.storage.base import DISK_ERRORS, StorageUnavailable
 from gifster.uploads.versions.making import Busy
 
@@ -127,7 +127,7 @@ def _failure_of(error: Exception) -> Problem:
         return Problem(503, "storage_unavailable", "The storage cannot be reached now.", LATER)
     if isinstance(error, ProcessLost):
         return Problem(503, "check_interrupted", "The file could not be checked now.", LATER)
-    if isinstance(error, UnreadableColumn) or unreadable_column(error):
+    if unreadable_column(error):
         detail = "This cannot be read: its entry in the database is damaged."
         return Problem(503, "unreadable", detail)
     return Problem(500, "internal_error", "Something went wrong on the server. It has been logged.")
