@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -142,10 +143,21 @@ def _nothing_of_another_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     models = dict(mount._models)
     yield
+    leave_no_leases()
     mount._models.clear()
     mount._models.update(models)
     for table in [*jobs.TABLES, *uploads.TABLES]:
         table.bind(None)
+
+
+def leave_no_leases() -> None:
+    """End what a test left that had a job die in its own process: a thread that renews its lease
+    for ever, in the databases of the tests that follow, and logs what goes wrong with that."""
+    for thread in threading.enumerate():
+        if thread.name == "leases":
+            leases = thread._target.__self__
+            leases._held.clear()
+            leases._left.clear()
 
 
 @pytest.fixture(scope="session")

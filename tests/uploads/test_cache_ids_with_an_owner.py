@@ -29,6 +29,7 @@ from gifster.uploads.files.cache_ids import presign
 from gifster.uploads.storage.s3 import S3Storage
 from gifster.uploads.uploader import Uploader
 from tests import images
+from tests.logs import said_by
 from tests.uploads.framework import Application, Base
 
 GIF = images.gif()
@@ -388,7 +389,7 @@ def reason(caplog: pytest.LogCaptureFixture, text: object, by: str = "ann") -> t
     with caplog.at_level("INFO", "gifster.uploads"), pytest.raises(errors.UploadError) as refusal:
         post(text, by)
     assert "Choose the file again" in str(refusal.value)
-    [record] = caplog.records
+    [record] = said_by("gifster.uploads", caplog)
     message = record.getMessage()
     assert message.startswith(
         "cache id refused uploader=tests.uploads.test_cache_ids_with_an_owner"

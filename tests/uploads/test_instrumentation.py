@@ -12,6 +12,7 @@ from gifster.uploads.files import sources
 from gifster.uploads.instrumentation import Event, instrument, subscribe
 from gifster.uploads.testing import MemoryStorage
 from tests import images
+from tests.logs import said_by
 from tests.uploads.framework import Application, AvatarUploader, Company, Person
 
 GIF = images.gif()
@@ -165,7 +166,7 @@ def test_a_subscriber_that_fails_breaks_no_upload(
         end()
 
     assert names(events) == ["cache"]
-    (record,) = caplog.records
+    (record,) = said_by("gifster.uploads", caplog)
     assert "a subscriber failed event=cache" in record.message
     assert "the collector is away" in record.exc_text
 
@@ -180,13 +181,14 @@ def test_events_are_logged(cache: MemoryStorage, caplog: pytest.LogCaptureFixtur
     finally:
         end()
 
-    done, failed = (record.getMessage() for record in caplog.records)
+    records = said_by("gifster.uploads", caplog)
+    done, failed = (record.getMessage() for record in records)
     assert done.startswith(
         f"cache uploader=AvatarUploader storage=cache key={cached.key} filename='my cat.gif' "
         f"bytes={len(GIF)} content_type=image/gif ms="
     )
     assert failed.endswith("error='The file is empty.'")
-    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+    assert [record.levelname for record in records] == ["INFO", "WARNING"]
 
 
 def test_a_step_without_a_subscriber_takes_no_time_of_day(monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,7 @@ import pytest
 
 from gifster.uploads import errors
 from gifster.uploads.remote import downloader as remote
+from tests.logs import said_by
 from tests.uploads.framework import Application
 from tests.uploads.remote.servers import GIF, LENGTH, OK, fetched, sending
 
@@ -137,7 +138,7 @@ def test_an_error_does_not_tell_what_a_port_does(
 
     assert [code for code, _ in told] == ["remote_failed"], told
     # I expect one line in the log for each, with the reason
-    lines = [record.getMessage() for record in caplog.records]
+    lines = [record.getMessage() for record in said_by("gifster.uploads", caplog)]
     assert len(lines) == 6
     assert not any("\n" in line for line in lines)
     assert "refused" in lines[0]
