@@ -14,7 +14,8 @@ TESTS = Path(__file__).parent
 #: The folders of the libraries' tests, and the modules that all tests share.
 ROOMS = ["jobs", "uploads", "imaging"]
 SHARED = [
-    "conftest", "combinations", "machine", "databases", "docs_code", "images", "s3", "rabbitmq",
+    "conftest", "combinations", "machine", "databases", "docs_code", "images", "logs", "s3",
+    "rabbitmq",
 ]  # fmt: skip
 MODULES = sorted(
     [path for room in ROOMS for path in (TESTS / room).rglob("*.py")]

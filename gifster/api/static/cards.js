@@ -1,10 +1,10 @@
 // Live states: while a GIF on the page is unfinished, the page sends the server the states that it shows, and
 // gets the cards of the GIFs whose state has changed. Each answer is complete, so a lost answer does no harm:
 // the next one makes up for it.
-import { keepUnsaved, losesUnsaved } from "./details.js";
 import { prepare } from "./films.js";
 import { answerTo, follow, HELD_MS, isHeld, said } from "./jobs/follow.js";
 import { jsonHeaders as headers, root } from "./root.js";
+import { keepUnsaved, losesUnsaved } from "./unsaved.js";
 
 const AT_ONCE = 100; // the server's limit
 const HOLD_S = 5; // the server answers then if nothing changes

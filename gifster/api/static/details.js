@@ -1,26 +1,15 @@
-// Edits a GIF on its page, without leaving it, and sends the page's small forms (`data-stay`). What somebody has typed stays in the form until it is saved: if the
-// server refuses it, if there is no answer, and while the rest of the page changes (cards.js).
+// Edits a GIF on its page, without leaving it, and sends the page's small forms (`data-stay`). What somebody has typed
+// stays in the form until it is saved: if the server refuses it, if there is no answer, and while the rest of the page
+// changes (unsaved.js).
 import { showPage } from "./cards.js";
 import { said } from "./jobs/follow.js";
 import { jsonHeaders as headers, root } from "./root.js";
 import { tell } from "./share.js";
+import { isUnsaved } from "./unsaved.js";
 
 const NO_ANSWER = "The server does not answer. Nothing is lost: save again later.";
 const LOGGED_OUT = "You are not logged in any more. Nothing is lost: log in in another tab, then save again.";
 const form = () => document.querySelector("[data-details]");
-
-/** Whether somebody has typed something that is not saved. */
-function isUnsaved(edited) {
-  return "unsaved" in edited.dataset || [...edited.elements].some((field) => {
-    if (field.localName !== "select") return field.name && "defaultValue" in field && field.value !== field.defaultValue;
-    const chosen = [...field.options].findIndex((option) => option.defaultSelected);
-    return field.selectedIndex !== Math.max(0, chosen);
-  });
-}
-
-const unsavedForms = () => [...document.querySelectorAll("main form")].filter(isUnsaved);
-const placeOf = (form, fresh) => [...fresh.querySelectorAll("form")].find(
-  (other) => other.getAttribute("action") === form.getAttribute("action"));
 
 async function refusalOf(edited) {
   const { title, tags, alt_text, rating, visibility, reason = "" } = Object.fromEntries(new FormData(edited));
@@ -82,18 +71,3 @@ async function refusalOfSmall(sent, submitter) {
 addEventListener("beforeunload", (event) => {
   if (form() && isUnsaved(form())) event.preventDefault();
 });
-
-/** Whether a fresh page has no form for what somebody has typed: they were logged out, or the GIF is gone. */
-export const losesUnsaved = (fresh) => unsavedForms().some((form) => !placeOf(form, fresh));
-
-/** Put the forms that somebody is filling in into the fresh page, in place of the page's own. Returns the field that
- * has the focus, which loses it on the way. */
-export function keepUnsaved(fresh) {
-  let focused = null;
-  for (const edited of unsavedForms()) {
-    if (edited.contains(document.activeElement)) focused = document.activeElement;
-    const place = placeOf(edited, fresh);
-    place?.replaceWith(edited);
-  }
-  return focused;
-}

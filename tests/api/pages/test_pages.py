@@ -1,6 +1,7 @@
 """What all answers have in common; searches and refused forms."""
 
 import re
+from urllib.parse import urljoin
 
 import pytest
 
@@ -37,6 +38,21 @@ def test_browsers_revalidate_scripts_each_time(stack: Stack):
     again = stack.client.get("/static/gifster.js", headers={"If-None-Match": first.headers["etag"]})
 
     assert again.status_code == 304
+
+
+def test_a_page_preloads_all_that_its_script_imports(stack: Stack):
+    """Otherwise a browser finds each script only once it has read the one that imports it."""
+    page = stack.client.get("/").text
+    preloaded = re.findall(r'rel="modulepreload" href="([^"]+)"', page)
+
+    imported, unread = set(), re.findall(r'src="([^"]+/gifster.js)" type="module"', page)
+    while unread:
+        script = unread.pop()
+        for path in re.findall(r'^import .*"(.+)";', stack.client.get(script).text, re.MULTILINE):
+            found = urljoin(script, path)
+            unread += [] if found in imported else [found]
+            imported.add(found)
+    assert sorted(preloaded) == sorted(imported)
 
 
 def test_pages_have_no_inline_script_or_style(stack: Stack):

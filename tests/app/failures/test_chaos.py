@@ -7,7 +7,7 @@ import pytest
 
 from chaos import scenarios, wire
 from chaos.databases import DATABASES
-from chaos.hostile import attack
+from chaos.hostile_requests import attack
 from chaos.scenarios import SCENARIOS
 from tests.combinations import only_in_ci
 from tests.machine import examples
