@@ -9,7 +9,8 @@ import PIL.Image
 import PIL.ImageSequence
 
 from gifster import imaging
-from gifster.imaging.probe import ImageInfo, probe
+from gifster.imaging.image_info import ImageInfo
+from gifster.imaging.probe import probe
 from gifster.imaging.recipe import Image
 
 #: The GIFs fit into a square of each of these sides (pixels).

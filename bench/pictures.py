@@ -28,7 +28,8 @@ from bench.picture_browser import Browser, browser
 from bench.picture_checks import SIDE, Outcome, compare, kind_of, render
 from gifster import imaging
 from gifster.imaging.errors import Truncated
-from gifster.imaging.probe import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
+from gifster.imaging.image_info import IMAGE_EXTENSIONS
+from gifster.imaging.probe import SNIFF_BYTES, sniff
 
 #: What else is taken for a picture, by its extension.
 OTHERS = {".bmp", ".tif", ".tiff", ".heic", ".heif", ".apng", ".avifs", *(

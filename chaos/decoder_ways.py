@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gifster.imaging import Image
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.image_info import ImageInfo
 from gifster.uploads import Uploader, derivation, mount_uploader, process, version
 from gifster.uploads.versions.derivations import derivations_of
 from gifster.uploads.versions.processing import original_of, processed

@@ -34,7 +34,8 @@ from rich.table import Table
 from chaos import bombs, damage
 from chaos.decoder_ways import WAYS, Way
 from gifster.imaging.errors import ImagingError
-from gifster.imaging.probe import IMAGE_EXTENSIONS, SNIFF_BYTES, VIDEO_TYPES, probe
+from gifster.imaging.image_info import IMAGE_EXTENSIONS, VIDEO_TYPES
+from gifster.imaging.probe import SNIFF_BYTES, probe
 from gifster.imaging.sandbox import LIMITS, run_sandboxed
 from gifster.uploads import UploadError
 from gifster.uploads.files.validation import Limits

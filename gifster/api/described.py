@@ -14,7 +14,7 @@ from gifster.api.media import guarded_url, plain_url
 from gifster.app import originals
 from gifster.app.access import is_for_everybody
 from gifster.app.models import Gif
-from gifster.imaging.probe import VIDEO_TYPES
+from gifster.imaging.image_info import VIDEO_TYPES
 from gifster.uploads import LocalStorage
 from gifster.uploads.config import storage
 from gifster.uploads.files.stored import StoredFile, StoredVersion

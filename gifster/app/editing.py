@@ -6,7 +6,7 @@ from gifster.app.edits import Edit
 from gifster.app.errors import Conflict, Invalid
 from gifster.app.models import Gif, ImageUploader
 from gifster.imaging import ImageInfo
-from gifster.imaging.probe import VIDEO_TYPES
+from gifster.imaging.image_info import VIDEO_TYPES
 from gifster.uploads.errors import TooLong
 
 #: Gets the present edit of a GIF, and returns the new one.

@@ -14,7 +14,7 @@ import peewee
 from gifster import jobs
 from gifster.app.database import db
 from gifster.app.edits import EditField
-from gifster.imaging.probe import TAKEN_TYPES, VIDEO_TYPES
+from gifster.imaging.image_info import TAKEN_TYPES, VIDEO_TYPES
 from gifster.jobs.database_errors import reads
 from gifster.jobs.statements import Statement, database_values
 from gifster.uploads import (

@@ -34,7 +34,7 @@ Example::
 
 from gifster.imaging.errors import ImagingError
 from gifster.imaging.fingerprint import Fingerprint, placeholder
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.recipe import Image
 from gifster.imaging.renamed import aliases
 from gifster.imaging.rendering import preload, render, render_unsandboxed

@@ -18,9 +18,9 @@ from gifster.imaging import apng, avif, gif, video, webp
 from gifster.imaging.frames import frames
 from gifster.imaging.gif_blocks import GifBlocks
 from gifster.imaging.gif_indices import IndexedFrames
+from gifster.imaging.image_info import VIDEO_TYPES, ImageInfo
 from gifster.imaging.patches import Recording, Track
 from gifster.imaging.plan import Plan
-from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
 from gifster.imaging.reader import Reader
 from gifster.imaging.recipe import FrameFunctions
 from gifster.imaging.scaler import Scaler

@@ -10,7 +10,8 @@ from PIL import ImageChops
 
 from gifster.imaging import bmp_palette, pillow
 from gifster.imaging.errors import Unreadable
-from gifster.imaging.probe import DECODER_ERRORS, ImageInfo
+from gifster.imaging.image_info import ImageInfo
+from gifster.imaging.probe import DECODER_ERRORS
 
 #: Pixels with masks, and with a mask of opacity, too.
 _BITFIELDS, _ALPHA_BITFIELDS = 3, 6

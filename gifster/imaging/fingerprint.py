@@ -14,10 +14,10 @@ from itertools import pairwise
 import PIL.Image
 from thumbhash import rgba_to_thumb_hash, thumb_hash_to_rgba
 
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.masks import opaque_mask, pixels_under
 from gifster.imaging.padding import Backdrop
 from gifster.imaging.plan import Plan
-from gifster.imaging.probe import ImageInfo
 from gifster.imaging.renamed import aliases
 
 #: ThumbHash takes at most 100 × 100 pixels. Fewer give the same hash in less time.

@@ -8,8 +8,8 @@ import PIL.Image
 
 from gifster.imaging.fingerprint import Fingerprint, Fingerprinter
 from gifster.imaging.frames import frames
+from gifster.imaging.image_info import VIDEO_TYPES, ImageInfo
 from gifster.imaging.plan import Plan
-from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
 from gifster.imaging.timing import Timing
 
 #: A longer video is not decoded as a whole for its difference hash alone, if only a part of it is

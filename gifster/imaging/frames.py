@@ -9,7 +9,7 @@ import PIL.ImageSequence
 from gifster.imaging import appearance, gif_frames, pillow, png_frames, video_frames
 from gifster.imaging.delays import displayed_ms
 from gifster.imaging.frame import MAX_COMPARED_PIXELS, Frame, changed_box
-from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
+from gifster.imaging.image_info import VIDEO_TYPES, ImageInfo
 from gifster.imaging.timing import WHOLE, Timing
 
 

@@ -17,9 +17,9 @@ import PIL.Image
 
 from gifster.imaging.boxes import Box, union
 from gifster.imaging.gif_quantizer import GifQuantizer
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.palette import MAX_COLORS, PaletteSamples
 from gifster.imaging.patches import UNCHANGED, Canvas, Patch, Recording, Track
-from gifster.imaging.probe import ImageInfo
 
 
 class _Quality(NamedTuple):

@@ -15,8 +15,8 @@ from gifster.imaging.delays import displayed_ms
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.frame import MAX_COMPARED_PIXELS, Frame, changed_box
 from gifster.imaging.gif_blocks import CLEARED, RESTORED, GifBlocks, GifFrame
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.masks import selecting
-from gifster.imaging.probe import ImageInfo
 from gifster.imaging.reader import Reader
 
 

@@ -17,7 +17,7 @@ from gifster.imaging.gif_frames import decoded, without_needless_disposal
 from gifster.imaging.gif_image import control, descriptor, header
 from gifster.imaging.gif_indices import TRANSPARENT, IndexedFrames
 from gifster.imaging.gif_writer import GifWriter
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.reader import Reader
 
 #: Stills and colours of more pixels are not written anew, as that would take too much memory.

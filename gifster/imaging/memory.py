@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gifster.imaging import jpeg_segments
+from gifster.imaging.image_info import VIDEO_TYPES, ImageInfo
 from gifster.imaging.plan import Plan, shrinks
-from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
 from gifster.imaging.reader import Reader
 from gifster.imaging.recipe import Image
 from gifster.imaging.sandbox import LIMITS, Limits

@@ -11,10 +11,10 @@ from PIL import ImageChops
 from PIL.Image import Resampling
 
 from gifster.imaging.colors_met import ColorsMet
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.lost_colors import MAX_MORE, entries_for_levels, entries_for_lost
 from gifster.imaging.masks import opaque_mask
 from gifster.imaging.nearest import are_greys, cube
-from gifster.imaging.probe import ImageInfo
 from gifster.imaging.visible import VisibleError
 
 #: The palette is chosen from so many frames, spread over the animation, as tiles of so many pixels.

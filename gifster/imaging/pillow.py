@@ -22,7 +22,8 @@ from PIL import (  # noqa: F401
 from gifster.imaging import colors, heic, orientation, stripping
 from gifster.imaging.appearance import Appearance
 from gifster.imaging.errors import Unreadable
-from gifster.imaging.probe import DECODER_ERRORS, ImageInfo
+from gifster.imaging.image_info import ImageInfo
+from gifster.imaging.probe import DECODER_ERRORS
 
 #: Pillow's names of the formats.
 FORMATS = {

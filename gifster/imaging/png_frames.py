@@ -20,8 +20,8 @@ from gifster.imaging.boxes import Box, is_empty, moved, union
 from gifster.imaging.delays import displayed_ms
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.frame import Frame
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.png_chunks import BLENDS, CLEARED, RESTORED, PngChunks, PngFrame
-from gifster.imaging.probe import ImageInfo
 from gifster.imaging.reader import Reader
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"

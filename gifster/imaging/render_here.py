@@ -17,8 +17,8 @@ from gifster.imaging.errors import Unreadable
 from gifster.imaging.fingerprint import Fingerprint, Fingerprinter
 from gifster.imaging.fingerprinting import Fingerprinting
 from gifster.imaging.frames import frames
+from gifster.imaging.image_info import VIDEO_TYPES, ImageInfo
 from gifster.imaging.plan import Plan, shrinks
-from gifster.imaging.probe import VIDEO_TYPES, ImageInfo
 from gifster.imaging.recipe import Image
 from gifster.imaging.timing import WHOLE, Timing
 

@@ -13,7 +13,8 @@ import PIL.Image
 
 from gifster.imaging import memory
 from gifster.imaging.fingerprint import Fingerprint
-from gifster.imaging.probe import ImageInfo, probe
+from gifster.imaging.image_info import ImageInfo
+from gifster.imaging.probe import probe
 from gifster.imaging.recipe import Image
 from gifster.imaging.sandbox import LIMITS, run_sandboxed
 

@@ -11,11 +11,11 @@ from PIL.Image import Resampling
 
 from gifster.imaging.boxes import Box, is_empty
 from gifster.imaging.frame import Frame
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.padding import Backdrop
 from gifster.imaging.palette import PaletteSamples
 from gifster.imaging.patches import UNCHANGED, Canvas, Patch
 from gifster.imaging.plan import Plan
-from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import FrameFunctions
 
 #: The filter, and how far it reaches, in pixels of the smaller picture.

@@ -21,10 +21,10 @@ from gifster.imaging import (
 )
 from gifster.imaging.appearance import Appearance
 from gifster.imaging.boxes import Box
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.orientation import stored_box, turned, upright_size
 from gifster.imaging.padding import Backdrop
 from gifster.imaging.plan import Plan
-from gifster.imaging.probe import ImageInfo
 from gifster.imaging.recipe import Image
 
 #: How a picture is saved.

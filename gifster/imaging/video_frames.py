@@ -17,7 +17,7 @@ from gifster.imaging import cicp, colors, video_tracks
 from gifster.imaging.appearance import Appearance
 from gifster.imaging.errors import TooManyFrames, Unreadable
 from gifster.imaging.frame import Frame, changed_box
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.timing import Timing
 
 #: What turns a picture as the matrix of its video says, by the signs of that matrix: where one to

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gifster.imaging.errors import Unreadable
-from gifster.imaging.probe import VIDEO_TYPES
+from gifster.imaging.image_info import VIDEO_TYPES
 
 #: Tracks of these codecs beside a film are its cover, or a photo.
 _STILLS = {"mjpeg", "png", "bmp", "gif", "tiff", "webp"}

@@ -31,7 +31,7 @@ knows nothing of any application. Its modules, from the bottom up:
 """
 
 from gifster.imaging.fingerprint import placeholder
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.image_info import ImageInfo
 from gifster.uploads.attaching.uploader_list import UploaderList
 from gifster.uploads.attributes import (
     CacheId,

@@ -14,8 +14,9 @@ types are not shown within a site, whoever serves them (`is_inline`).
 import re
 from collections.abc import Collection
 
-from gifster.imaging.probe import IMAGE_EXTENSIONS, UNKNOWN_TYPE, sniff
-from gifster.imaging.probe import extension as known_extension
+from gifster.imaging.image_info import IMAGE_EXTENSIONS, UNKNOWN_TYPE
+from gifster.imaging.image_info import extension as known_extension
+from gifster.imaging.probe import sniff
 
 __all__ = [
     "HEAD_BYTES",

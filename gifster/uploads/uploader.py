@@ -9,7 +9,7 @@ file has one (`album.photos[0]`). The limits are in `files/validation.py`, versi
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.image_info import ImageInfo
 from gifster.jobs import Job
 from gifster.uploads.columns import bulk
 from gifster.uploads.columns.attached_file import AttachedFile

@@ -9,7 +9,8 @@ import PIL.Image
 
 from gifster import imaging
 from gifster.imaging import Image
-from gifster.imaging.probe import ImageInfo, probe
+from gifster.imaging.image_info import ImageInfo
+from gifster.imaging.probe import probe
 
 #: Each half second of the video has one of these colours.
 COLORS = ["red", "lime", "blue", "yellow"]

@@ -22,9 +22,10 @@ from gifster.imaging import (
     video,
     webp,
 )
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.palette import PaletteSamples
 from gifster.imaging.patches import Patch, Recording
-from gifster.imaging.probe import ImageInfo, probe
+from gifster.imaging.probe import probe
 from gifster.imaging.yuv import YuvCanvas
 from tests import images
 

@@ -15,7 +15,8 @@ from gifster.imaging.frame import Frame
 from gifster.imaging.frames import frames
 from gifster.imaging.gif_blocks import GifBlocks
 from gifster.imaging.gif_indices import IndexedFrames
-from gifster.imaging.probe import ImageInfo, probe
+from gifster.imaging.image_info import ImageInfo
+from gifster.imaging.probe import probe
 from gifster.imaging.reader import Reader
 from tests import images
 from tests.imaging.viewer import SIZE, decoded, drawn, side_by_side, words

@@ -13,10 +13,11 @@ import pytest
 from PIL import ImageChops, ImageFilter, ImageOps
 
 from gifster.imaging import Image, gif, gif_frames
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.nearest import NearestColors
 from gifster.imaging.palette import PaletteSamples
 from gifster.imaging.patches import Patch, Recording
-from gifster.imaging.probe import ImageInfo, probe
+from gifster.imaging.probe import probe
 from tests import images
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from gifster.imaging import Image, ImageInfo, strip_metadata
 from gifster.imaging.errors import TooManyFrames, Unreadable
-from gifster.imaging.probe import UNKNOWN_TYPE, probe, sniff
+from gifster.imaging.image_info import UNKNOWN_TYPE
+from gifster.imaging.probe import probe, sniff
 from gifster.imaging.recipe import Plan
 from tests import images
 

@@ -10,7 +10,8 @@ import pytest
 
 from gifster.imaging import Image, ImageInfo, heic
 from gifster.imaging.errors import Truncated, Unreadable
-from gifster.imaging.probe import UNKNOWN_TYPE, probe, sniff
+from gifster.imaging.image_info import UNKNOWN_TYPE
+from gifster.imaging.probe import probe, sniff
 from tests import images
 
 PICTURE = images.frames((60, 40), 1)[0]

@@ -9,6 +9,7 @@ import pytest
 from chaos import damage
 from gifster.imaging import probe
 from gifster.imaging.errors import ImagingError
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.stripping import stripped, without_metadata
 from tests import images
 from tests.imaging import carriers
@@ -26,7 +27,7 @@ def strip(content: bytes) -> bytes | type[Exception]:
     return b"".join(pieces.read(io.BytesIO(content)))
 
 
-def facts(content: bytes) -> probe.ImageInfo | type[Exception] | None:
+def facts(content: bytes) -> ImageInfo | type[Exception] | None:
     try:
         info = probe.glance(content)
     except ImagingError as error:

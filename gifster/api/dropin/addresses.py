@@ -8,7 +8,7 @@ from gifster.api.dropin.renditions import File
 from gifster.app.boot import MEDIA
 from gifster.app.originals import WHOLE
 from gifster.app.settings import Settings
-from gifster.imaging.probe import extension
+from gifster.imaging.image_info import extension
 from gifster.uploads import StoredFile
 
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from gifster.app import lists, texts
 from gifster.app.damaged_text import DamagedText
 from gifster.app.models import Gif, Tag, User, rfc3339
-from gifster.imaging.probe import extension
+from gifster.imaging.image_info import extension
 from gifster.uploads import StorageUnavailable, StoredFile
 from gifster.uploads.columns.rows import loaded, place_of
 

@@ -17,7 +17,7 @@ from typing import IO
 from gifster.app import edits, texts
 from gifster.app.edits import Edit
 from gifster.app.errors import Invalid, LibraryError
-from gifster.imaging.probe import IMAGE_EXTENSIONS
+from gifster.imaging.image_info import IMAGE_EXTENSIONS
 
 #: The files of a folder or a zip that are tried, by their names' endings. A file that is named
 #: itself is always tried.

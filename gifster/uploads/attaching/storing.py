@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.recipe import Image
 from gifster.uploads.config import storage
 from gifster.uploads.content_types import extension

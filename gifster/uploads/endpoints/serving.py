@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gifster.imaging.probe import IMAGE_EXTENSIONS, UNKNOWN_TYPE
+from gifster.imaging.image_info import IMAGE_EXTENSIONS, UNKNOWN_TYPE
 from gifster.uploads.config import storage
 from gifster.uploads.endpoints.messages import Problem, Request, Response
 from gifster.uploads.endpoints.mounting import Allow, Endpoint

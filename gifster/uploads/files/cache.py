@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gifster import jobs
-from gifster.imaging.probe import ImageInfo, examine, glance
+from gifster.imaging.image_info import ImageInfo
+from gifster.imaging.probe import examine, glance
 from gifster.uploads.config import storage
 from gifster.uploads.content_types import HEAD_BYTES, extension
 from gifster.uploads.errors import (

@@ -9,7 +9,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.image_info import ImageInfo
 from gifster.uploads.config import storage
 from gifster.uploads.files import stripping
 from gifster.uploads.files.validation import Limits

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import filetype
 
-from gifster.imaging.probe import IMAGE_EXTENSIONS
+from gifster.imaging.image_info import IMAGE_EXTENSIONS
 from gifster.uploads.content_types import TYPES_BY_NAME, UNKNOWN_TYPE, named_type
 
 _OFFICE = {"application/msword", "application/vnd.ms-excel", "application/vnd.ms-powerpoint"}

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, Protocol, TypeVar, cast, overload
 
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.sandbox import Limits as SandboxLimits
 from gifster.imaging.sandbox import ProcessLost, call_sandboxed
 from gifster.uploads.content_types import extension

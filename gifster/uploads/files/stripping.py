@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gifster.imaging import stripping
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.stripping import Pieces, without_metadata
 from gifster.uploads.config import storage
 from gifster.uploads.errors import imaging_errors_translated

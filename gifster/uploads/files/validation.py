@@ -6,7 +6,7 @@
 import re
 from typing import Any
 
-from gifster.imaging.probe import (
+from gifster.imaging.image_info import (
     IMAGE_EXTENSIONS,
     TAKEN_TYPES,
     UNKNOWN_TYPE,

@@ -13,7 +13,8 @@ from typing import Any
 
 import peewee
 
-from gifster.imaging.probe import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
+from gifster.imaging.image_info import IMAGE_EXTENSIONS
+from gifster.imaging.probe import SNIFF_BYTES, sniff
 from gifster.jobs import Job
 from gifster.uploads.columns.rows import (
     after_key,

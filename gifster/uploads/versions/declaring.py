@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 
-from gifster.imaging.probe import ImageInfo
+from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.recipe import Image
 from gifster.uploads.declarations import Declared, declared
 from gifster.uploads.files.uploader_version import UploaderVersion

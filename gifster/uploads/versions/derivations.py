@@ -26,7 +26,7 @@ from typing import Any
 import itsdangerous
 
 from gifster import jobs
-from gifster.imaging.probe import extension
+from gifster.imaging.image_info import extension
 from gifster.imaging.recipe import Image
 from gifster.uploads.config import config
 from gifster.uploads.declarations import Declared, declared

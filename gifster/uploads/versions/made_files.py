@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gifster.imaging.fingerprint import Fingerprint
-from gifster.imaging.probe import ImageInfo, probe
+from gifster.imaging.image_info import ImageInfo
+from gifster.imaging.probe import probe
 from gifster.uploads.content_types import HEAD_BYTES, detect, extension
 from gifster.uploads.errors import imaging_errors_translated
 from gifster.uploads.versions.declaring import Process, Version
