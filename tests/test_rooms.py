@@ -44,7 +44,7 @@ BELOW = {
     "jobs": set(),
 }
 #: The rooms whose tests are all in rooms of theirs, so that one of them is soon run alone.
-DIVIDED = ["api", "app"]
+DIVIDED = ["api", "app", "uploads"]
 #: The pages that name test files, such as `api/limits/test_places`, and how. Recipes for new code
 #: name those that somebody will write, so CONTRIBUTING.md is not one of the pages.
 PAGES = sorted((TESTS.parent / "docs").rglob("*.md"))

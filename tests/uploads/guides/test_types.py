@@ -21,7 +21,7 @@ from tests.combinations import on_one_platform, only_in_ci
 from tests.machine import ALL_EXAMPLES, BIN
 from tests.uploads.framework import Application
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent.parent.parent
 SHOP = Path(__file__).parent / "typed" / "shop.py"
 #: Where mypy keeps what it has read of the libraries, for each checkout of this machine: it looks
 #: at the contents of each file, and at its own version and options.
@@ -105,7 +105,7 @@ def test_pyright_knows_every_type_of_a_strangers_application(folder: Path):
 def test_what_they_accept_also_runs(
     application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from tests.uploads.typed import shop  # here, so that other tests do not have its models
+    from tests.uploads.guides.typed import shop  # here, so that other tests do not have its models
 
     # Given the shop's storage and tables, an album and a product
     application.store = shop.FolderStorage(tmp_path / "pictures")

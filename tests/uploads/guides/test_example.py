@@ -12,7 +12,7 @@ import pytest
 from tests import images
 from tests.machine import BIN, eventually, free_port, signal_group
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent.parent.parent
 
 
 @pytest.fixture

@@ -392,7 +392,7 @@ def reason(caplog: pytest.LogCaptureFixture, text: object, by: str = "ann") -> t
     [record] = said_by("gifster.uploads", caplog)
     message = record.getMessage()
     assert message.startswith(
-        "cache id refused uploader=tests.uploads.test_cache_ids_with_an_owner"
+        "cache id refused uploader=tests.uploads.files.test_cache_ids_with_an_owner"
     )
     assert "a secret of the tests" not in message
     assert not (isinstance(text, str) and text in message)

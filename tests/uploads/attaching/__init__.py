@@ -1,0 +1,1 @@
+"""Records and their files: what is assigned, saved, removed and deleted, within transactions."""

@@ -1,0 +1,1 @@
+"""What is known of a file before it belongs to a record."""

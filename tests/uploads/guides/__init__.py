@@ -1,0 +1,1 @@
+"""The guides, the examples and the installation, run as they are written."""

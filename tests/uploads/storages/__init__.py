@@ -1,0 +1,1 @@
+"""Storages, and servers that are one."""

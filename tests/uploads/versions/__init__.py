@@ -1,0 +1,1 @@
+"""Versions: how they are made, and of what."""
