@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from gifster.uploads.attaching.attacher import Attacher
-from gifster.uploads.attaching.list_attacher import attacher_of
 from gifster.uploads.attaching.uploader_list import Headers
 from gifster.uploads.columns.column import UploadColumn, mounts_of
 from gifster.uploads.form_values import is_blank, is_true
@@ -53,10 +52,10 @@ class Attribute(Generic[Value, Assigned]):
     @overload
     def __get__(self, record: object, model: Any) -> Value: ...
     def __get__(self, record: Any, model: Any = None) -> Any:
-        return self if record is None else self.read(attacher_of(record, self.mount(record)))
+        return self if record is None else self.read(self.mount(record).attacher(record))
 
     def __set__(self, record: Any, value: Assigned) -> None:
-        self.write(attacher_of(record, self.mount(record)), value)
+        self.write(self.mount(record).attacher(record), value)
 
     def read(self, attacher: Attacher[Any]) -> Any:
         """What `record.<attribute>` is."""
@@ -119,11 +118,11 @@ class RemoteUrl(Attribute[str | None, str | None]):
     pattern, turn = "remote_{}_url", 4
 
     def read(self, attacher: Attacher[Any]) -> str | None:
-        url: str | None = attacher.uploader.slot.remote_url
+        url: str | None = attacher.value.slot.remote_url
         return url
 
     def write(self, attacher: Attacher[Any], value: str | None) -> None:
-        uploader = attacher.uploader
+        uploader = attacher.value
         if value is None:
             uploader.slot.remote_url = None
         elif not is_blank(value) and (
@@ -173,11 +172,11 @@ class CacheId(Attribute[str | None, str | None]):
     pattern = "{}_cache"
 
     def read(self, attacher: Attacher[Any]) -> str | None:
-        found: str | None = attacher.uploader.cache_id
+        found: str | None = attacher.value.cache_id
         return found
 
     def write(self, attacher: Attacher[Any], value: str | None) -> None:
-        uploader = attacher.uploader
+        uploader = attacher.value
         if value is not None and not is_blank(value) and uploader.assigned is None:
             uploader.assign_cache_id(value)
 

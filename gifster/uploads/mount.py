@@ -14,7 +14,8 @@ import peewee
 from gifster.jobs import Job
 from gifster.uploads import undeclared
 from gifster.uploads.attaching.attacher import Attacher
-from gifster.uploads.attaching.list_attacher import attacher_of
+from gifster.uploads.attaching.list_attacher import ListAttacher
+from gifster.uploads.attaching.single_attacher import SingleAttacher
 from gifster.uploads.attaching.uploader_list import UploaderList
 from gifster.uploads.attributes import ProcessFlag, add_attribute, kinds_of
 from gifster.uploads.columns.column import UploadColumn, mounts_of
@@ -58,8 +59,7 @@ class Mount(UploadColumn[U]):
         super().__init__(uploader, **options)
 
     def attacher(self, record: Any) -> Attacher[U]:
-        """A new attacher for this column of a record."""
-        return attacher_of(record, self)
+        return SingleAttacher(record, self)
 
     def bind(self, model: Any, name: str, set_attribute: bool = True) -> None:
         super().bind(model, name, set_attribute)
@@ -96,6 +96,9 @@ class MountList(Mount[U]):
         def __set__(  # type: ignore[override]
             self, instance: object, value: Iterable[Source | Uploader] | None
         ) -> None: ...
+
+    def attacher(self, record: Any) -> Attacher[U]:
+        return ListAttacher(record, self)
 
 
 def _require_base(model: Any) -> None:

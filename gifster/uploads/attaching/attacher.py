@@ -1,28 +1,26 @@
-"""The attacher: every change to one mounted column of one record.
+"""What happens to one mounted column of one record, from an assignment to the end of its upload.
 
     attacher = Person.avatar.attacher(person)
     attacher.set(open("me.gif", "rb"))      # what `person.avatar = …` does
-    attacher.uploader                       # what `person.avatar` is
+    attacher.value                          # what `person.avatar` is
     attacher.prepare(creating=False)        # `person.save()` begins …
     attacher.write(before, arriving)        # … and writes the row, in a transaction
     attacher.promoted(cached, stored)       # what a worker writes when it has stored the upload
 
 An attacher has no state of its own, so one is made whenever it is needed. The uploader has the
-rules, `column.py` the place in the table, and `list_attacher.py` the attacher for several files.
+rules, `column.py` the place in the table. A column has one file (`single_attacher.py`) or a list of
+them (`list_attacher.py`); nobody else asks which.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
-from gifster.uploads.attaching.incoming import Incoming, own
-from gifster.uploads.attaching.storing import MIXED
+from gifster.uploads.attaching.incoming import Incoming
 from gifster.uploads.columns import bulk
 from gifster.uploads.columns.column import UploadColumn
 from gifster.uploads.columns.fields import UploadFailure
-from gifster.uploads.columns.record import clear_slot, uploads_of
 from gifster.uploads.columns.rows import Record, check_outbox, key_names
-from gifster.uploads.columns.states import FAILED, PROCESSING, QUEUED, READY
 from gifster.uploads.enqueueing import enqueue_removal
 from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.stored import Files, StoredFile
@@ -34,7 +32,7 @@ U = TypeVar("U", bound=Uploader)
 Values = dict[str, Any]
 
 
-class Attacher(Generic[U]):
+class Attacher(ABC, Generic[U]):
     """One mounted column of one record."""
 
     def __init__(self, record: Record, mount: UploadColumn[U]) -> None:
@@ -43,24 +41,13 @@ class Attacher(Generic[U]):
     # What the record has.
 
     @property
-    def uploader(self) -> U:
-        """The uploader of the column; the same object for as long as somebody holds it."""
-        memory, name = uploads_of(self.record), self.mount.name
-        found: U | None = memory.uploaders.get(name)
-        if found is None:
-            found = self.mount.uploader(self.record, self.mount)
-            found.__dict__ = memory.states.setdefault(name, found.__dict__)
-            memory.uploaders[name] = found
-        return found
+    @abstractmethod
+    def value(self) -> Any:
+        """What `record.<column>` is: an uploader, or a list of them."""
 
+    @abstractmethod
     def uploader_of(self, item: CachedFile | StoredFile) -> U:
         """The uploader of one file of the record."""
-        return self.uploader
-
-    @property
-    def value(self) -> Any:
-        """What `record.<column>` is."""
-        return self.uploader
 
     @property
     def pending(self) -> list[CachedFile]:
@@ -79,8 +66,8 @@ class Attacher(Generic[U]):
 
     @property
     def removing(self) -> bool:
-        """Whether the next save detaches the file."""
-        return self.uploader.removing
+        """Whether the next save detaches all files."""
+        return bool(self.value.removing)
 
     @property
     def has_files(self) -> bool:
@@ -89,40 +76,24 @@ class Attacher(Generic[U]):
 
     # Changes that take effect with the next save.
 
+    @abstractmethod
     def set(self, value: Any) -> None:
-        """What `record.<column> = value` does."""
-        record, name = self.record, self.mount.name
-        # Peewee sets a loaded value, a StoredFile or None, in this way, too; but only once.
-        first = name not in record.__data__
-        if isinstance(value, Uploader) and value.record is record and value.mount is self.mount:
-            return  # `record.avatar = record.avatar` changes nothing.
-        if first and isinstance(value, StoredFile) and value.is_from_row():
-            record.__data__[name] = value
-            # Peewee clears the dirty fields after loading a row. If it stays dirty, somebody has
-            # assigned the value (see `is_set_unloaded()`).
-            record._dirty.add(name)
-        elif value is not None and value != record.__data__.get(name):
-            self.uploader.assign(value)
-        elif value is None and (self.stored_files or self.pending) and not first:
-            self.uploader.remove()
-        else:
-            record.__data__[name] = value
-            clear_slot(record, name)
-            (record._dirty.add if value is None else record._dirty.discard)(name)
+        """What `record.<column> = value` does. Peewee sets a loaded value in this way, too; but
+        only once."""
 
+    @abstractmethod
     def remove(self) -> None:
         """Detach the files with the next save: what `record.remove_<column> = True` does."""
-        self.uploader.remove()
 
+    @abstractmethod
     def keep(self) -> None:
         """Cancel `remove()`: what `record.remove_<column> = False` does."""
-        self.uploader.keep()
 
+    @abstractmethod
     def decisions(self) -> Any:
         """What the next save has to do; a snapshot for `forget()` and `restore()`."""
-        slot = uploads_of(self.record).slot(self.mount.name)
-        return slot.assigned, slot.removing
 
+    @abstractmethod
     def forget(self, decided: Any, arrived: Iterable[Incoming]) -> None:
         """Clear what a save has carried out, and keep what another thread has assigned since.
 
@@ -130,26 +101,19 @@ class Attacher(Generic[U]):
           decided: the `decisions()` that the save began with.
           arrived: the uploads that it saved.
         """
-        slot, (assigned, removing) = uploads_of(self.record).slot(self.mount.name), decided
-        if slot.assigned is assigned:
-            slot.assigned = slot.remote_url = None
-        if removing:
-            slot.removing, slot.set_aside = False, None
 
+    @abstractmethod
     def restore(self, decided: Any) -> None:
-        """After a rollback, leave to the next save what this one had to do, unless something newer
-        was assigned or removed since.
+        """After a rollback, leave to the next save what this one had to do. Something newer that
+        was assigned or removed since wins; a list gets both.
 
         Parameters:
           decided: the `decisions()` that the save began with.
         """
-        slot = uploads_of(self.record).slot(self.mount.name)
-        if slot.assigned is None and not slot.removing:
-            slot.assigned, slot.removing = decided
-            self.record._dirty.add(self.mount.name)
 
     # Saving.
 
+    @abstractmethod
     def prepare(self, *, creating: bool) -> None:
         """Give the record files of its own, before a save.
 
@@ -160,15 +124,6 @@ class Attacher(Generic[U]):
         Parameters:
           creating: whether the save inserts a new row.
         """
-        uploader = self.uploader
-        if not creating and not uploader.changed and self.is_set_unloaded():
-            stored = self.stored_files
-            uploader.assign(stored[0]) if stored else uploader.remove()
-        if uploader.assigned is not None:
-            own(uploader)
-        elif creating and not uploader.removing:
-            for item in (self.pending or self.stored_files)[:1]:
-                uploader.assign(item)
 
     def is_set_unloaded(self) -> bool:
         """Whether the column was assigned in a record that was loaded without it.
@@ -179,11 +134,11 @@ class Attacher(Generic[U]):
         made = key_names(self.record) <= self.record._dirty
         return self.mount.name in self.record._dirty and not made
 
+    @abstractmethod
     def arriving(self) -> list[Incoming]:
         """The uploads that the next save writes."""
-        assigned = self.uploader.assigned
-        return [] if assigned is None else [Incoming(self.uploader, assigned)]
 
+    @abstractmethod
     def write(self, before: Values | None, arriving: list[Incoming]) -> None:
         """Put the columns' new values into the record, and detach the files that these replace.
 
@@ -193,27 +148,14 @@ class Attacher(Generic[U]):
           before: the columns of the row as it is now; None for a new row.
           arriving: the uploads that the save writes.
         """
-        stored = (before or {}).get(self.mount.name)
-        if arriving and arriving[0].deferred:
-            # The present file stays until the new one is stored.
-            pending = self._drop_pending(before or {})
-            if stored is not None and pending is not None and stored.source == pending.key:
-                # Its `later` versions have yet to be made. If the new upload fails, they are.
-                stored = replace(stored, steps=MIXED)
-            tmp = arriving[0].cached
-            self.put(stored=stored, tmp=tmp, processing=True, state=QUEUED, error=None)
-        else:
-            self.detach([] if stored is None else [stored])
-            self._drop_pending(before or {})
-            self.put(stored=None, tmp=None, processing=False, state=None, error=None)
 
+    @abstractmethod
     def add(self, stored: StoredFile, *, later: bool) -> None:
         """Name a file that this save has stored: in the transaction, when the row has an id.
 
         Parameters:
           later: whether a worker has still to make its versions.
         """
-        self.put(stored=stored, processing=later, state=QUEUED if later else READY)
 
     def put(self, **values: Any) -> None:
         """Set the column (`stored`), and those companions that the model has, in the record."""
@@ -261,20 +203,10 @@ class Attacher(Generic[U]):
             group = self.uploader_of(cached).fair_by()
             background.enqueue(self.record, self.mount.name, cached, group)
 
+    @abstractmethod
     def may_be_dead(self, row: Values) -> bool:
         """Whether the job of an upload that a row waits for may be dead, as far as the row tells.
         Models need not have columns for that."""
-        if self.mount.companion("state") is not None:
-            return bool(row.get(f"{self.mount.name}_state") == FAILED)
-        return not row.get(f"{self.mount.name}_processing")
-
-    def _drop_pending(self, row: Values) -> CachedFile | None:
-        """`drop()` the upload that a row waits for, given its columns, and return it."""
-        tmp = self.mount.companion("tmp")
-        pending: CachedFile | None = None if tmp is None else row.get(tmp.name)
-        if pending is not None:
-            self.drop([pending], row)
-        return pending
 
     def discard(self, stored: StoredFile, files: Files) -> None:
         """Have some of a stored file's files deleted: in the transaction in which the row stops
@@ -297,29 +229,36 @@ class Attacher(Generic[U]):
         """The stored file whose original has that key; None if the row names none."""
         return next((stored for stored in self.stored_files if stored.key == key), None)
 
+    @abstractmethod
     def stored_now(self, uploader: U) -> StoredFile | None:
         """The stored file of the row that an uploader is for, which may know of an earlier one, or
         of none; None if there is none."""
-        return next(iter(self.stored_files), None)
 
+    @abstractmethod
     def working(self) -> Values:
         """The column values while a worker works on an upload; they clear an earlier failure."""
-        return self.mount.values(processing=True, state=PROCESSING, error=None)
 
+    @abstractmethod
     def promoted(self, cached: CachedFile, stored: StoredFile) -> tuple[Values, list[StoredFile]]:
         """The column values after an upload was stored, and the stored files that it replaces."""
-        done = {"tmp": None, "processing": False, "state": READY, "error": None}
-        return self.mount.values(stored=stored, **done), self.stored_files
 
+    @abstractmethod
+    def processed(self, *, first: bool, others_wait: bool) -> Values:
+        """The column values after a stored file got versions, beside the file itself.
+
+        Parameters:
+          first: whether these are its first ones.
+          others_wait: whether other files wait for their first ones.
+        """
+
+    @abstractmethod
     def recreated(self, old: StoredFile, new: StoredFile) -> Values:
         """The column values after a stored file got new versions."""
-        return self.mount.values(stored=new)
 
+    @abstractmethod
     def failed(self, cached: CachedFile, failure: UploadFailure, *, give_up: bool) -> Values:
         """The column values after an upload failed.
 
         Parameters:
           give_up: whether no retry can help, so that the row stops waiting for the upload.
         """
-        values: Values = {"processing": False, "state": FAILED, "error": failure}
-        return self.mount.values(**values | ({"tmp": None} if give_up else {}))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import peewee
 
 from gifster.jobs import transaction
-from gifster.uploads.attaching.list_attacher import attacher_of
 from gifster.uploads.attaching.saved import Saved
 from gifster.uploads.columns.column import mounts_of
 from gifster.uploads.columns.record import uploads_of
@@ -93,7 +92,7 @@ def _detach_all(row: Record, unreadable: dict[str, Exception]) -> None:
     for mount in mounts_of(row):
         if mount.name in unreadable and _may_refuse(mount.uploader):
             raise unreadable[mount.name]
-        attacher = attacher_of(row, mount)
+        attacher = mount.attacher(row)
         attacher.detach(mount.stored_files(row), deleting=True)
         attacher.drop(mount.pending(row), row.__data__)
 

@@ -1,4 +1,4 @@
-"""The attacher of a list-valued column: `attacher.py` for several files.
+"""The attacher of a list-valued column.
 
 Each file has a job of its own, so it waits, is stored and fails independently of the others.
 """
@@ -12,7 +12,6 @@ from gifster.uploads.attaching.incoming import Incoming
 from gifster.uploads.attaching.uploader_list import UploaderList
 from gifster.uploads.columns.fields import UploadFailure
 from gifster.uploads.columns.record import uploads_of
-from gifster.uploads.columns.rows import Record
 from gifster.uploads.columns.states import FAILED, PROCESSING, QUEUED, READY
 from gifster.uploads.errors import ValueInvalid
 from gifster.uploads.files.cache import CachedFile
@@ -39,16 +38,8 @@ class ListAttacher(Attacher[U]):
     def value(self) -> UploaderList[U]:
         return self.files
 
-    @property
-    def removing(self) -> bool:
-        return self.files.removing
-
     def uploader_of(self, item: CachedFile | StoredFile) -> U:
         return self.mount.uploader(self.record, self.mount, item)
-
-    @property
-    def has_files(self) -> bool:
-        return bool(self.files.changed or len(self.files))
 
     def set(self, value: Any) -> None:
         if is_blank(value):
@@ -63,7 +54,7 @@ class ListAttacher(Attacher[U]):
         first = name not in record.__data__
         if first and all(isinstance(file, StoredFile) and file.is_from_row() for file in files):
             record.__data__[name] = files
-            record._dirty.add(name)  # see `Attacher.set`
+            record._dirty.add(name)  # see `SingleAttacher.set`
         elif files is not uploads_of(record).lists.get(name):
             self.files.replace(files)
 
@@ -81,7 +72,6 @@ class ListAttacher(Attacher[U]):
 
     def restore(self, decided: Any) -> None:
         self.files.restore(decided)
-        self.record._dirty.add(self.mount.name)
 
     def prepare(self, *, creating: bool) -> None:
         files = self.files
@@ -93,11 +83,8 @@ class ListAttacher(Attacher[U]):
             files.copy_shared_files(creating=creating)
 
     def arriving(self) -> list[Incoming]:
-        return [
-            Incoming(uploader, uploader.assigned)
-            for uploader in self.files
-            if uploader.assigned is not None
-        ]
+        each = [(uploader, uploader.assigned) for uploader in self.files]
+        return [Incoming(uploader, found) for uploader, found in each if found is not None]
 
     def write(self, before: Values | None, arriving: list[Incoming]) -> None:
         stored: list[StoredFile] = list((before or {}).get(self.mount.name) or [])
@@ -156,6 +143,13 @@ class ListAttacher(Attacher[U]):
         }
         return self.mount.values(**values), []
 
+    def processed(self, *, first: bool, others_wait: bool) -> Values:
+        # Another file may have failed before, and the error is its.
+        failed = first and self.record.__data__.get(f"{self.mount.name}_error")
+        done = FAILED if failed else READY
+        state = PROCESSING if others_wait else done
+        return self.mount.values(processing=others_wait, state=state)
+
     def recreated(self, old: StoredFile, new: StoredFile) -> Values:
         files = [new if item.key == old.key else item for item in self.stored_files]
         return self.mount.values(stored=files)
@@ -170,11 +164,6 @@ class ListAttacher(Attacher[U]):
             "error": failure,
         }
         return self.mount.values(**values)
-
-
-def attacher_of(record: Record, mount: Any) -> Attacher[Any]:
-    """A new attacher for a mounted column of a record."""
-    return (ListAttacher if mount.many else Attacher)(record, mount)
 
 
 def _key(uploader: Uploader) -> str:

@@ -14,7 +14,6 @@ import peewee
 
 from gifster.jobs import transaction
 from gifster.uploads.attaching.attacher import Attacher, Values
-from gifster.uploads.attaching.list_attacher import attacher_of
 from gifster.uploads.attaching.outcome import follow, settle
 from gifster.uploads.attaching.saved import Change, Saved
 from gifster.uploads.columns import bulk
@@ -42,7 +41,7 @@ def save(
       what `save_row` returns; 0 if there is nothing to write.
     """
     settle(record)
-    attachers = [attacher_of(record, mount) for mount in mounts_of(record)]
+    attachers = [mount.attacher(record) for mount in mounts_of(record)]
     creating = force_insert or record._pk is None
     wanted = _names(record, only)
     attachers = [attacher for attacher in attachers if attacher.mount.name in wanted]
@@ -79,7 +78,7 @@ def bulk_create(
         create(records, batch_size)
         return
     records = list(records)
-    if not any(attacher_of(r, mount).has_files for r in records for mount in mounts_of(model)):
+    if not any(mount.attacher(r).has_files for r in records for mount in mounts_of(model)):
         create(records, batch_size)
         return
     with transaction(model._meta.database):
@@ -104,7 +103,7 @@ def bulk_update(
     mounts = [mount for mount in mounts_of(model) if mount.name in names]
     uploads = {name for mount in mounts_of(model) for name in mount.columns}
     plain = [field for field in chosen if field.name not in uploads]
-    changed = [r for r in records if any(attacher_of(r, m).changed for m in mounts)]
+    changed = [r for r in records if any(m.attacher(r).changed for m in mounts)]
     others = [record for record in records if all(record is not one for one in changed)]
     with transaction(model._meta.database):
         updated = sum(record.save(only=[*plain, *mounts]) for record in changed)

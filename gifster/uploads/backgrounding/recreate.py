@@ -20,7 +20,7 @@ from gifster.jobs import Job, transaction
 from gifster.uploads.attaching.storing import MIXED, plan, steps_of, store
 from gifster.uploads.backgrounding.promotion import Attachment, failure_of
 from gifster.uploads.columns.rows import Record, cannot_be_found, readable
-from gifster.uploads.columns.states import FAILED, PROCESSING, READY
+from gifster.uploads.columns.states import FAILED, PROCESSING
 from gifster.uploads.errors import StoredFileChanged, UploadError, imaging_errors_translated
 from gifster.uploads.files.access import local_copy
 from gifster.uploads.files.extraction import extract_later
@@ -212,19 +212,15 @@ class Recreation(Attachment):
                 made = replace(made, unprocessed=present.unprocessed, metadata=present.metadata)
             attacher = self.mount.attacher(row)
             columns = attacher.recreated(present, made)
-            states = self._states(row, first=True) if first else self.settled(row)
+            states = self._processed(row, first=True) if first else self.settled(row)
             self.update(columns | states)
             attacher.discard(made, [file for file in present.files if file not in made.files])
             attacher.uploader_of(made).after_store(made)
         return True
 
-    def _states(self, row: Record, *, first: bool = False) -> dict[str, Any]:
-        others = self._others_wait(row)
-        # Another file of a list may have failed before.
-        failed = first and self.mount.many and row.__data__.get(f"{self.mount.name}_error")
-        done = FAILED if failed else READY
-        state = {"processing": others, "state": PROCESSING if others else done}
-        return self.mount.values(**state, **({} if self.mount.many else {"error": None}))
+    def _processed(self, row: Record, *, first: bool = False) -> dict[str, Any]:
+        attacher = self.mount.attacher(row)
+        return attacher.processed(first=first, others_wait=self._others_wait(row))
 
     def _is_wanted(self, row: Record, present: StoredFile, made: StoredFile) -> bool:
         """Whether the row still asks for versions that begin with these steps."""
@@ -237,7 +233,7 @@ class Recreation(Attachment):
         waits = self.mount.pending(row) or any(
             stored.unprocessed for stored in self.mount.stored_files(row)
         )
-        return self._states(row) if marked and not waits else {}
+        return self._processed(row) if marked and not waits else {}
 
     def _steps(self, row: Record, stored: StoredFile) -> str:
         return steps_of(self.mount.attacher(row).uploader_of(stored), stored)

@@ -48,6 +48,10 @@ class UploadColumn(_Field, Generic[U]):
 
     # The files of a record.
 
+    def attacher(self, record: Any) -> Any:
+        """A new attacher for this column of a record (see `attaching/`)."""
+        raise NotImplementedError
+
     def stored_files(self, record: peewee.Model) -> list[StoredFile]:
         """The stored files of a record in this column."""
         value = record.__data__.get(self.name)
