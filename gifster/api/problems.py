@@ -219,7 +219,8 @@ def problem_for(error: Exception) -> Problem:
         wait = {"Retry-After": str(error.wait_s)}
         return Problem(429, "rate_limited", str(error), headers=wait)
     status = next(status for kind, status in STATUSES if isinstance(error, kind))
-    return Problem(status, getattr(error, "code", "refused"), str(error))
+    headers = LATER if status == 503 else None
+    return Problem(status, getattr(error, "code", "refused"), str(error), headers=headers)
 
 
 def answer(

@@ -59,7 +59,7 @@ async def answer(
         return
     except Exception as error:  # noqa: BLE001 logged, unless it is the client's
         response = refusal(problem_of(error, request))
-    response.headers |= endpoint.extra_headers(request)
+    response.headers |= endpoint.extra_headers(request, response.headers)
     if not complete and scope.get("http_version", "1.1").startswith("1"):
         # The rest of the body is not read (RFC 9112, 9.6).
         response.headers["Connection"] = "close"

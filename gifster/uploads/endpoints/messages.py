@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qs
 
 from gifster.imaging.sandbox import ProcessLost
-from gifster.jobs.database_errors import unreadable_column
+from gifster.jobs.database_errors import is_database_error, unreadable_column
 from gifster.jobs.mounted import Head
 from gifster.uploads.errors import TooLarge, TypeNotAllowed, UploadError
 from gifster.uploads.storage.base import DISK_ERRORS, StorageUnavailable
@@ -130,7 +130,9 @@ def _failure_of(error: Exception) -> Problem:
     if unreadable_column(error):
         detail = "This cannot be read: its entry in the database is damaged."
         return Problem(503, "unreadable", detail)
-    return Problem(500, "internal_error", "Something went wrong on the server. It has been logged.")
+    away = Problem(503, "database_unavailable", "The database cannot be used now.", LATER)
+    bug = Problem(500, "internal_error", "Something went wrong on the server. It has been logged.")
+    return away if is_database_error(error) else bug
 
 
 def refusal(problem: Problem) -> Response:

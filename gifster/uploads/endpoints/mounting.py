@@ -38,8 +38,8 @@ class Endpoint(ABC):
           Exception: `messages.problem_of()` says what the client gets.
         """
 
-    def extra_headers(self, request: Request) -> Headers:
-        """Headers of every answer to a request."""
+    def extra_headers(self, request: Request, answer: Headers) -> Headers:
+        """Further headers of an answer, which has these."""
         return {}
 
     def wsgi(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -13,6 +13,9 @@ from gifster.uploads.endpoints.messages import Headers, Problem, Request, Respon
 
 #: How long a browser remembers the answer to a preflight request (seconds).
 PREFLIGHT_S = 3600
+#: The headers that a script may read of every answer (Fetch, 2.2.2), and those of no use to one.
+READABLE = {"cache-control", "content-length", "content-type"}
+FOR_BROWSERS = {"allow", "connection", "vary", "x-content-type-options"}
 
 
 class Origins:
@@ -43,18 +46,22 @@ class Origins:
                 403, "cross_origin", "A page of another site sent this request: it is refused."
             )
 
-    def headers(self, request: Request) -> Headers:
-        """The headers by which a browser lets a page of another origin read the answer."""
+    def headers(self, request: Request, answer: Headers) -> Headers:
+        """The headers by which a browser lets a page of another origin read the answer, with the
+        headers that it has: `Retry-After`, those of tus, and the application's own."""
         origin = request.headers.get("origin")
         if not self._others or origin is None:
             return {}
         if origin not in self._others:
             return {"Vary": "Origin"}
-        return {
+        found = {
             "Vary": "Origin",
             "Access-Control-Allow-Origin": origin,
             "Access-Control-Allow-Credentials": "true",
         }
+        # `*` stands for no header of a request with credentials.
+        exposed = ", ".join(name for name in answer if _is_hidden(name.lower()))
+        return found | ({"Access-Control-Expose-Headers": exposed} if exposed else {})
 
     def preflight(self, request: Request, methods: str) -> Response:
         """The answer to a browser that asks whether it may send a request (Fetch, 3.2.2)."""
@@ -69,3 +76,8 @@ class Origins:
             "Content-Length": "0",
         }
         return Response(204, {name: value for name, value in headers.items() if value})
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a script needs a header of an answer that its browser hides."""
+    return name not in READABLE | FOR_BROWSERS and not name.startswith("access-control-")

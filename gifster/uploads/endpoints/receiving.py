@@ -107,8 +107,8 @@ class Guarded(Endpoint):
         """The answer to a request of somebody who may upload."""
         raise NotImplementedError
 
-    def extra_headers(self, request: Request) -> Headers:
-        return self._origins.headers(request)
+    def extra_headers(self, request: Request, answer: Headers) -> Headers:
+        return self._origins.headers(request, answer)
 
 
 def owner_of(said: object) -> str:

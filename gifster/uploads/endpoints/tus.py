@@ -162,11 +162,9 @@ class TusEndpoint(Guarded):
             told |= {**described(cached), "cache_id": cache_id(cached, upload.owner)}
         return told
 
-    def extra_headers(self, request: Request) -> Headers:
-        headers = super().extra_headers(request) | {"Tus-Resumable": protocol.VERSION}
-        if "Access-Control-Allow-Origin" in headers:
-            headers["Access-Control-Expose-Headers"] = protocol.EXPOSED
-        return headers
+    def extra_headers(self, request: Request, answer: Headers) -> Headers:
+        version = {"Tus-Resumable": protocol.VERSION}
+        return version | super().extra_headers(request, {**answer, **version})
 
 
 class _Body:

@@ -36,7 +36,7 @@ def answer(
         response = begun if isinstance(begun, Response) else _receive(begun, environ)
     except Exception as error:  # noqa: BLE001 logged, unless it is the client's
         response = refusal(problem_of(error, request))
-    response.headers |= endpoint.extra_headers(request)
+    response.headers |= endpoint.extra_headers(request, response.headers)
     start_response(f"{response.status} {response.reason}", list(response.headers.items()))
     if request.method == "HEAD":
         Pieces(response).close()

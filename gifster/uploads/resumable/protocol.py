@@ -22,11 +22,6 @@ CONTENT_TYPE = "application/offset+octet-stream"
 CHECKSUM_MISMATCH = 460
 #: The algorithms of checksums, with the length of each (bytes).
 ALGORITHMS = {"sha1": 20, "sha256": 32}
-#: The headers of answers that scripts of other origins need to see.
-EXPOSED = (
-    "Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, "
-    "Upload-Offset, Upload-Length, Upload-Expires, Upload-Metadata"
-)
 _PAIR = re.compile(r"([!-+\--~]+)(?: ([A-Za-z0-9+/]*={0,2}))?")
 
 Headers = dict[str, str]

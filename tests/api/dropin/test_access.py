@@ -95,6 +95,7 @@ def test_pages_of_all_sites_may_ask(keyed: Library, path: str):
     for sent in ({"q": "cat", "key": "first-key", "api_key": "first-key"}, {}):
         answer = keyed.ask(path, params=sent, headers={"Origin": "https://chat.example"})
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert answer.headers["Access-Control-Expose-Headers"] == "*"
     assert answer.status_code in (400, 401)
 
 

@@ -272,7 +272,7 @@ def test_a_service_that_is_another_one_is_not_used(
 
     answer = new_site(service.settings()).browser().get("/login/oidc")
 
-    assert answer.status_code == 503
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
     assert "The sign-in service cannot be used now" in answer.text
     assert "evil" not in answer.text
 

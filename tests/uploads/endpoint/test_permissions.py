@@ -125,9 +125,28 @@ def test_pages_of_named_origins_may_read_the_answer(kind: str, cache: MemoryStor
         assert answer.headers["access-control-allow-origin"] == "https://app.example.com"
         assert answer.headers["access-control-allow-credentials"] == "true"
         assert answer.headers["vary"] == "Origin"
+        assert "access-control-expose-headers" not in answer.headers  # a script may read them all
     other = call("OPTIONS", headers={"Origin": "https://evil.example"})
     assert other.status_code == 403
     assert "access-control-allow-origin" not in other.headers
+
+
+def test_pages_of_named_origins_may_read_the_headers_of_the_answer(kind: str, cache: MemoryStorage):
+    # Given an endpoint with one place, and an application that counts
+    def limited(about: dict[str, Any]) -> str:
+        raise endpoints.Problem(429, "slow_down", "Wait.", {"Retry-After": "60", "X-Left": "0"})
+
+    origin = {"Origin": "https://app.example.com"}
+    full = endpoints.upload(PhotoUploader, allow=ann, origins=[*origin.values()], at_once=1)
+    full._places.take()
+    counting = endpoints.upload(PhotoUploader, allow=limited, origins=[*origin.values()])
+
+    # When a script of another origin is refused, I expect it to learn when to come again
+    busy = Caller(full, kind)("POST", content=GIF, headers=origin)
+    assert (busy.status_code, busy.headers["retry-after"]) == (503, "2")
+    assert busy.headers["access-control-expose-headers"] == "Retry-After"
+    refused = Caller(counting, kind)("POST", content=GIF, headers=origin)
+    assert refused.headers["access-control-expose-headers"] == "Retry-After, X-Left"
 
 
 @pytest.mark.parametrize("origins", [["app.example.com"], ["https://a.example/"], ["*"]])

@@ -1,11 +1,16 @@
 """The endpoint for resumable uploads: tus 1.0 as a client sees it, on each kind of storage and
 database."""
 
+import sqlite3
+from contextlib import closing
+
+import httpx
 import pytest
 
 from gifster.uploads import endpoints
 from gifster.uploads.resumable import rows
 from gifster.uploads.resumable.table import ResumableUpload
+from tests.combinations import on_one_platform
 from tests.tus import Tus, metadata
 from tests.uploads.calling import Caller
 from tests.uploads.framework import Application
@@ -62,17 +67,47 @@ def test_what_the_server_can_do(one: Tus):
 
 def test_a_page_of_another_origin_sees_the_headers(app: Application):
     origin = {"Origin": "https://app.example.org"}
-    endpoint = endpoints.tus(FilmUploader, allow=who, origins=["https://app.example.org"])
+    endpoint = endpoints.tus(
+        FilmUploader, allow=who, origins=["https://app.example.org"], at_once=1
+    )
     call = Caller(endpoint, "wsgi")
 
     asks = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "x-a"}
     preflight = call("OPTIONS", "/" + "a" * 32, headers={**origin, **asks})
     answer = Tus(call).create(9, **origin)
+    path = answer.headers["Location"].removeprefix("/mounted")
+    endpoint.places.take()
+    busy = Tus(call).patch(path, 0, b"GIF89a", **origin)
     refused = Tus(call).create(9, Origin="https://evil.example.org")
 
+    def exposed(answer: httpx.Response) -> set[str]:
+        return set(answer.headers["Access-Control-Expose-Headers"].split(", "))
+
     assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"]
-    assert "Upload-Offset" in answer.headers["Access-Control-Expose-Headers"]
+    assert exposed(preflight) >= {"Tus-Version", "Tus-Extension", "Tus-Max-Size"}
+    assert exposed(answer) == {"Location", "Tus-Resumable", "Upload-Offset", "Upload-Expires"}
+    assert busy.status_code == 503
+    assert exposed(busy) == {"Retry-After", "Tus-Resumable"}
     assert refused.json()["code"] == "cross_origin"
+
+
+@on_one_platform
+@pytest.mark.parametrize("kind", ["wsgi"])
+def test_a_database_that_is_busy_says_when_to_come_again(
+    app: Application, tus: Tus, caplog: pytest.LogCaptureFixture
+):
+    # Given a writer that holds the lock of SQLite for longer than anybody waits
+    path = tus.begun(len(GIF))
+    app.database.execute_sql("PRAGMA busy_timeout = 10")
+    with closing(sqlite3.connect(app.database.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answer = tus.patch(path, 0, GIF)
+
+    # I expect an answer that a client tries again, and a line of the log
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+    assert answer.headers["Retry-After"] == "30"
+    assert "database is locked" in caplog.text
+    assert tus.patch(path, tus.offset(path), GIF[tus.offset(path) :]).status_code == 204
 
 
 class TestRefusals:
