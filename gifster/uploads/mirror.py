@@ -6,7 +6,7 @@ written before the upload counts as done, and a row of its transaction if there 
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +25,10 @@ from gifster.uploads.storage.base import (
 from gifster.uploads.storage.temporaries import temporary_file
 
 logger = logging.getLogger("gifster.uploads")
+
+#: How long after a deletion was begun a job looks whether the second has it, too (seconds). By then
+#: it has ended, or its process has: every storage gives up sooner.
+ENDED_S = 600.0
 
 
 class MirrorStorage:
@@ -59,6 +63,7 @@ class MirrorStorage:
 
     def upload(self, source: Path, key: str, content_type: str) -> None:
         self.first.upload(source, key, content_type)
+        content_type = content_type or "application/octet-stream"
         self._in_second(key, content_type, lambda: self.second.upload(source, key, content_type))
 
     def open(self, key: str) -> BinaryIO:
@@ -95,11 +100,7 @@ class MirrorStorage:
         return self.first.exists(key)
 
     def delete(self, key: str) -> None:
-        # In this order, a process that dies in between leaves what the sweep sees: it lists the
-        # first. Once more, because a job may have copied the file back before the first lost it.
-        self._in_second(key, "", lambda: self.second.delete(key))
-        self.first.delete(key)
-        self._in_second(key, "", lambda: self.second.delete(key))
+        delete_with_copies([self], key)
 
     def is_present(self) -> bool:
         return bool(getattr(self.first, "is_present", lambda: True)())
@@ -111,8 +112,13 @@ class MirrorStorage:
         """Bring the second storage up to date with the first, for one file.
 
         Parameters:
-          content_type: of the file, if it is there.
+          content_type: of the file; empty after its deletion. If the first has one then, that came
+            since, and whoever brought it has brought the second up to date, or enqueued a job.
         """
+        if not content_type:
+            if not self.first.exists(key):
+                self.second.delete(key)
+            return
         with temporary_file() as copy:
             try:
                 with self.first.open(key) as file:
@@ -121,11 +127,22 @@ class MirrorStorage:
                 self.second.delete(key)
                 return
             copy.flush()
-            self.second.upload(Path(copy.name), key, content_type or "application/octet-stream")
+            self.second.upload(Path(copy.name), key, content_type)
         if not self.first.exists(key):  # it was deleted meanwhile
             self.second.delete(key)
 
-    def _in_second(self, key: str, content_type: str, change: Callable[[], None]) -> None:
+    def delete_copy(self, key: str, *, before: bool) -> None:
+        """Delete a file in the second, or have a job do that.
+
+        Parameters:
+          before: whether the first has it still. A job that came now would find it there.
+        """
+        wait_s = ENDED_S if before else None
+        self._in_second(key, "", lambda: self.second.delete(key), wait_s)
+
+    def _in_second(
+        self, key: str, content_type: str, change: Callable[[], None], wait_s: float | None = None
+    ) -> None:
         if not self.later:
             try:
                 change()
@@ -133,7 +150,8 @@ class MirrorStorage:
                 logger.warning("mirror later key=%s reason=%r", key, str(error))
             else:
                 return
-        enqueue("mirror_file", self._name, key, content_type, queue=config.queue)
+        arguments = (self._name, key, content_type)
+        enqueue("mirror_file", *arguments, queue=config.queue, in_s=wait_s)
 
     @property
     def _name(self) -> str:
@@ -146,10 +164,55 @@ class MirrorStorage:
     def _half_written(
         self, before: float, remove: bool, ours: Callable[[str], bool] = is_key
     ) -> Iterator[str]:
-        for kept in (self.first, self.second):
-            if isinstance(kept, Listing):
-                options = supported_options(kept.half_written, ours=ours)
-                yield from kept.half_written(before, remove, **options)
+        yield from half_written_with_copies([self], before, remove, ours)
+
+
+def delete_with_copies(storages: Sequence[Storage], key: str) -> None:
+    """Delete a file that is in one place, and in the second of each mirror of that place.
+
+    Parameters:
+      storages: of that place; one of them, or mirrors of it.
+    """
+    first, mirrors = mirrors_of(storages)
+    # In this order, a process that dies in between leaves what the sweep sees, which lists the
+    # first, or a job. Once more, because a job may have copied the file back before the first lost
+    # it.
+    for mirror in mirrors:
+        mirror.delete_copy(key, before=True)
+    first.delete(key)
+    for mirror in mirrors:
+        mirror.delete_copy(key, before=False)
+
+
+def half_written_with_copies(
+    storages: Sequence[Storage], before: float, remove: bool, ours: Callable[[str], bool]
+) -> Iterator[str]:
+    """What `half_written()` finds in one place, and in the second of each mirror of that place.
+
+    Parameters:
+      storages: as for `delete_with_copies()`.
+    """
+    first, mirrors = mirrors_of(storages)
+    for kept in (first, *(mirror.second for mirror in mirrors)):
+        if isinstance(kept, Listing):
+            options = supported_options(kept.half_written, ours=ours)
+            yield from kept.half_written(before, remove, **options)
+
+
+def mirrors_of(storages: Sequence[Storage]) -> tuple[Storage, list[MirrorStorage]]:
+    """The storage that is no mirror, and its mirrors, of storages that are one place.
+
+    Parameters:
+      storages: at least one.
+    """
+    first, mirrors = storages[0], list[MirrorStorage]()
+    for named in storages:
+        first = named
+        while isinstance(first, MirrorStorage):
+            if first not in mirrors:
+                mirrors.append(first)
+            first = first.first
+    return first, mirrors
 
 
 def catch_up(name: str, key: str, content_type: str) -> None:

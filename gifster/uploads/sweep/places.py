@@ -2,9 +2,9 @@
 folder can lie within another."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gifster.uploads.mirror import MirrorStorage
+from gifster.uploads.mirror import MirrorStorage, mirrors_of
 from gifster.uploads.storage.base import Listing, Storage
 
 
@@ -13,7 +13,7 @@ class Place:
     """Where a storage keeps files, under one name or several."""
 
     number: int
-    #: The first of its names, and the storage of that name; or else a mirror that has another.
+    #: The first of its names, and the storage of that name.
     name: str
     storage: Storage
     #: Together with a key, the full name of a file.
@@ -23,6 +23,8 @@ class Place:
     before: float = 0.0
     #: The number of its files; None if it could not be listed.
     files: int | None = None
+    #: The storages of all its names. A mirror among them has copies of its files.
+    storages: list[Storage] = field(default_factory=list)
 
     @property
     def listing(self) -> Listing | None:
@@ -45,8 +47,7 @@ class Places:
             prefix = _prefix_of(storage)
             place = Place(len(found), name, storage, prefix)
             self._of[name] = place = found.setdefault(prefix, place)
-            if isinstance(storage, MirrorStorage):
-                place.storage = storage  # the first by itself would leave the copies
+            place.storages.append(storage)
         self._all = list(found.values())
         self._mirrors = [_within(kept, found) for kept in storages.values()]
 
@@ -78,6 +79,5 @@ def _within(storage: Storage, places: Mapping[str, Place]) -> list[Place]:
 
 
 def _prefix_of(storage: Storage) -> str:
-    while isinstance(storage, MirrorStorage):
-        storage = storage.first
+    storage, _ = mirrors_of([storage])
     return getattr(storage, "place", None) or f"{type(storage).__name__} {id(storage)}:"

@@ -1,6 +1,5 @@
 """Deletes the files that a sweep found, unless the brake stops it, and enqueues stuck uploads."""
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +11,9 @@ from gifster.uploads.files.cache import CachedFile
 from gifster.uploads.files.keys import table_of
 from gifster.uploads.files.stored import StoredFile
 from gifster.uploads.instrumentation import instrument
+from gifster.uploads.mirror import delete_with_copies, half_written_with_copies
 from gifster.uploads.mount import Mount
-from gifster.uploads.storage.base import Listing, check_present, supported_options
+from gifster.uploads.storage.base import check_present
 from gifster.uploads.storage.shapes import is_made_here
 from gifster.uploads.sweep.findings import Findings, Why
 from gifster.uploads.sweep.judging import Judgement
@@ -45,7 +45,8 @@ class Repairs:
         try:
             braked = self._suspects(place)
             self._missing(place)
-            for key in self._half_written(place, place.listing, remove=self._repair and not braked):
+            remove = self._repair and not braked
+            for key in half_written_with_copies(place.storages, place.before, remove, is_made_here):
                 self._found.abandoned.append(f"{place.name}:{key}")
         except Exception as error:  # noqa: BLE001 a storage may be anybody's
             self._found.leave(place.name, Why.UNREAD, str(error))
@@ -74,7 +75,7 @@ class Repairs:
             for key in keys:
                 try:
                     with instrument("delete", storage=place.name, key=key):
-                        place.storage.delete(key)
+                        delete_with_copies(place.storages, key)
                 except Exception as error:  # noqa: BLE001 a storage may be anybody's
                     reason = f"could not be deleted: {error}"
                     self._found.leave(place.name, Why.UNREAD, reason, key)
@@ -107,11 +108,6 @@ class Repairs:
                     key = place.key(name)
                     if not place.storage.exists(key):  # not just stored since the listing
                         self._found.missing.append(f"{storage}:{key}")
-
-    @staticmethod
-    def _half_written(place: Place, storage: Listing, *, remove: bool) -> Iterator[str]:
-        options = supported_options(storage.half_written, ours=is_made_here)
-        yield from storage.half_written(place.before, remove, **options)
 
     def stuck(self) -> None:
         """Report uploads that wait without a job, and enqueue them."""

@@ -206,6 +206,49 @@ def test_a_process_that_dies_while_it_deletes_leaves_nothing_that_the_sweep_cann
     assert app.store.second.files == {}
 
 
+def test_a_file_that_is_stored_again_under_its_key_keeps_its_type(app: Application, tmp_path: Path):
+    # Given a file whose deletion has left jobs, and that was then stored again, as by a retry
+    source = tmp_path / "source"
+    source.write_bytes(b"content")
+    app.store.upload(source, "a.gif", "image/gif")
+    app.store.delete("a.gif")
+    app.store.second.down = False
+    app.store.upload(source, "a.gif", "image/gif")
+
+    app.work()
+
+    assert app.store.second.files == {"a.gif": b"content"}
+    assert app.store.second.content_types == {"a.gif": "image/gif"}
+
+
+def test_a_process_that_dies_while_it_leaves_the_copy_to_jobs_leaves_none(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a mirror whose second is touched by jobs alone
+    app.store.later, app.store.second.down = True, False
+    keep(app.store, "a.gif", b"content")
+    app.work()
+    assert list(app.store.second.files) == ["a.gif"]
+    delete = app.store.first.delete
+
+    def killed(key: str) -> None:
+        for job in app.jobs():
+            if job.due_at is None:  # a worker is quicker, and finds the file in the first
+                app.deliver(job)
+                job.delete_instance()
+        delete(key)
+        raise SystemExit
+
+    # When a process is killed just after the first has lost a file
+    monkeypatch.setattr(app.store.first, "delete", killed)
+    with pytest.raises(SystemExit):
+        app.store.delete("a.gif")
+
+    # I expect a job to delete the copy, which no sweep sees
+    app.work()
+    assert app.store.second.files == {}
+
+
 def test_a_file_deleted_while_a_job_copies_it_does_not_stay(
     app: Application, monkeypatch: pytest.MonkeyPatch
 ):

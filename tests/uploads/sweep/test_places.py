@@ -96,6 +96,34 @@ def test_the_storages_of_a_mirror_may_have_names_of_their_own(
     assert files_below(second.root) == before
 
 
+@pytest.mark.parametrize("names", ["store one", "one store", "store one first", "first store one"])
+def test_mirrors_may_have_the_same_first(application: Application, tmp_path: Path, names: str):
+    # Given two mirrors of one folder, into each of which an orphan was stored
+    first, copies = application.store, [LocalStorage(tmp_path / name) for name in "ab"]
+    kept = {
+        "store": MirrorStorage(first, copies[0]),
+        "one": MirrorStorage(MirrorStorage(first, MemoryStorage()), copies[1]),
+        "first": first,
+    }
+    storages = {name: kept[name] for name in names.split()}
+    configure({"cache": application.cache, **storages}, secret="a secret")
+    person()
+    application.work()
+    before = application.stored
+    for name in ("store", "one"):
+        keep(kept[name], f"person/avatar/{len(name)}/{FOLDER}/original.gif", GIF)
+    for copy in copies:
+        (copy.root / f".{FOLDER}.tmp").write_bytes(b"half")
+
+    # When the sweep deletes the orphans, I expect the copies in both to go
+    found = sweep_old()
+
+    assert len(found.orphans) == 2
+    assert application.stored == files_below(copies[0].root) == before
+    assert files_below(copies[1].root) == []
+    assert kept["one"].first.second.files == {}
+
+
 @pytest.mark.parametrize("named_by_rows", ["first", "second"])
 def test_the_storages_of_a_mirror_need_no_place(application: Application, named_by_rows: str):
     # Given a mirror of storages of somebody's own, which some rows name, and an orphan
