@@ -21,6 +21,9 @@ from gifster.uploads.files.stored import Files, StoredFile
 
 Actor = dramatiq.Actor[Any, Any]
 
+#: Before the names of all versions, in a job that is to make all.
+ALL = "*"
+
 
 @dataclass(frozen=True)
 class Background:
@@ -97,7 +100,8 @@ def enqueue_recreation(
     """Have a worker make versions of a stored file again.
 
     Parameters:
-      names: the versions; empty means all.
+      names: the versions; `ALL` and all that are declared, to have no others. A worker may be of
+        another release of the application, and declare others.
 
     Returns:
       the job; None if such a job already waits.

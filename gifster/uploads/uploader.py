@@ -22,7 +22,7 @@ from gifster.uploads.columns.rows import (
     real_database,
 )
 from gifster.uploads.columns.states import FAILED
-from gifster.uploads.enqueueing import Background, enqueue_recreation, enqueue_update
+from gifster.uploads.enqueueing import ALL, Background, enqueue_recreation, enqueue_update
 from gifster.uploads.errors import NoFileChosen
 from gifster.uploads.files import keys
 from gifster.uploads.files.cache import CachedFile
@@ -32,7 +32,7 @@ from gifster.uploads.files.stored import Files, StoredFile
 from gifster.uploads.files.validation import Limits
 from gifster.uploads.form_values import is_blank
 from gifster.uploads.remote.downloader import Downloader
-from gifster.uploads.versions.declaring import check_versions
+from gifster.uploads.versions.declaring import check_versions, versions_of
 from gifster.uploads.versions.derivations import Argument, signed, wanted
 from gifster.uploads.versions.processing import ORIGINAL, ProcessedFile
 
@@ -302,7 +302,8 @@ class Uploader(AttachedFile, Limits):
         if self.stored is None:
             return None
         check_outbox(type(self.record))
-        return enqueue_recreation(self.record, self.mount.name, self.stored, names)
+        wanted = names or (ALL, *versions_of(type(self)))
+        return enqueue_recreation(self.record, self.mount.name, self.stored, wanted)
 
     def update_versions(self) -> Job | None:
         """Have a worker make all versions again, after something has changed that their steps read

@@ -21,13 +21,14 @@ from gifster.uploads.attaching.storing import MIXED, plan, steps_of, store
 from gifster.uploads.backgrounding.promotion import Attachment, failure_of
 from gifster.uploads.columns.rows import Record, cannot_be_found, readable
 from gifster.uploads.columns.states import FAILED, PROCESSING
+from gifster.uploads.enqueueing import ALL
 from gifster.uploads.errors import StoredFileChanged, UploadError, imaging_errors_translated
 from gifster.uploads.files.access import local_copy
 from gifster.uploads.files.extraction import extract_later
 from gifster.uploads.files.stored import StoredFile, delete_files
 from gifster.uploads.mount import Mount
 from gifster.uploads.storage.base import StorageUnavailable
-from gifster.uploads.versions.declaring import check_versions
+from gifster.uploads.versions.declaring import check_versions, versions_of
 from gifster.uploads.versions.processing import original_of, processed
 
 logger = logging.getLogger("gifster.uploads")
@@ -123,10 +124,13 @@ class Recreation(Attachment):
         """Make versions again, for `recreate_versions()`. Several calls do no harm.
 
         Parameters:
-          names: the versions. If empty, all declared versions are made, and others are deleted.
+          names: the versions. With `ALL`, those that nobody declares are deleted. If empty, as an
+            earlier release has it, all declared versions are made, and others are deleted.
 
         Raises:
           UploadError: the versions cannot be made.
+          LookupError: the uploader has no version of such a name, here. Perhaps the process that
+            asked for it is of a later release of the application, and so is the next worker.
           Exception: a retry may succeed.
         """
         while True:
@@ -134,9 +138,21 @@ class Recreation(Attachment):
             stored = self._present(record)
             if record is None or stored is None:
                 return
-            wanted = names if names and stored.steps == self._steps(record, stored) else None
+            wanted = self._wanted(stored, names)
+            if stored.steps != self._steps(record, stored):
+                wanted = None
             if self._make(record, stored, steps=False, names=wanted):
                 return
+
+    def _wanted(self, stored: StoredFile, names: Collection[str]) -> Collection[str] | None:
+        """The versions that are made again, or deleted; None for all. One that is declared here
+        alone stays as it is: a worker of the release before may have been asked."""
+        uploader, asked = self.mount.uploader, set(names) - {ALL}
+        check_versions(uploader, asked)
+        declared = set(versions_of(uploader))
+        if not names or (ALL in names and asked == declared):
+            return None
+        return asked | (stored.versions.keys() - declared if ALL in names else set())
 
     def _make(
         self,
@@ -178,6 +194,12 @@ class Recreation(Attachment):
                 made = plan(uploader, files, stored, revision=secrets.token_hex(4))
                 if not steps and stored.dhash is not None:
                     made = replace(made, dhash=stored.dhash)
+                if names is not None:  # perhaps nobody had to look at the original
+                    color, thumbhash = (
+                        made.color or stored.color,
+                        made.thumbhash or stored.thumbhash,
+                    )
+                    made = replace(made, color=color, thumbhash=thumbhash)
                 same_original = files[-1].path == path
                 if same_original:
                     made = replace(made, storage=stored.storage, key=stored.key)

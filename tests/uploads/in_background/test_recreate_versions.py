@@ -14,6 +14,7 @@ from gifster.uploads import (
     mount_uploader,
     process,
     recreate_all,
+    version,
 )
 from gifster.uploads.errors import StoredFileChanged
 from gifster.uploads.versions import declaring as versions_module
@@ -39,6 +40,28 @@ def bigger_thumbs() -> Iterator[None]:
     yield
     PhotoUploader.thumb = thumb
     del PhotoUploader.tiny
+
+
+class Release:
+    """An uploader of another release of the application, whose processes run beside this one's."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def becomes(self, uploader: type[PhotoUploader]) -> None:
+        """This process is of the release with that uploader from now on."""
+        self._monkeypatch.setattr(Album.photo, "uploader", uploader)
+
+
+class LaterUploader(PhotoUploader):
+    @version
+    def tiny(self, image: Image) -> Image:
+        return image.fit(10, 10)
+
+
+@pytest.fixture
+def release(monkeypatch: pytest.MonkeyPatch) -> Release:
+    return Release(monkeypatch)
 
 
 def stored_album(app: Application, content: bytes = ONE) -> Any:
@@ -92,6 +115,83 @@ def test_jobs_for_different_versions_do_not_undo_each_other(app: Application, re
         "thumb": 50,
         "tiny": 10,
     }
+
+
+@pytest.mark.parametrize("names", [["tiny"], []])
+def test_a_worker_of_the_release_before_leaves_a_new_version_to_the_next_one(
+    app: Application, release: Release, names: list[str]
+):
+    # Given two GIFs, of which a later release has made its new version of one
+    plain = stored_album(app)
+    release.becomes(LaterUploader)
+    made = stored_album(app)
+    for one in (plain, made):
+        one.photo.recreate_versions(*names)
+    before = app.stored
+
+    # When a worker of the release before gets the jobs, I expect it to try again later
+    release.becomes(PhotoUploader)
+    for job in app.jobs():
+        with pytest.raises(LookupError, match="no version 'tiny'"):
+            app.deliver(job)
+    assert app.stored == before
+
+    # and the next worker to make the version of both
+    release.becomes(LaterUploader)
+    app.work()
+    stored = [fresh(one).photo.stored for one in (plain, made)]
+    assert [sorted(one.versions) for one in stored] == [["thumb", "tiny"]] * 2
+    assert sorted(app.stored) == sorted(key for one in stored for _, key in one.files)
+
+
+def test_a_version_that_is_new_or_gone_survives_a_job_of_the_other_release(
+    app: Application, release: Release
+):
+    # Given a job of the release before for all versions, and one that is new since
+    made = stored_album(app)
+    made.photo.recreate_versions()
+    release.becomes(LaterUploader)
+    made.photo.recreate_versions("tiny")
+    app.deliver(app.jobs()[1])
+
+    # When a worker of the later release has done both, I expect it to have both versions
+    app.work()
+
+    stored = fresh(made).photo.stored
+    assert {name: v.width for name, v in stored.versions.items()} == {"thumb": 40, "tiny": 10}
+    assert sorted(app.stored) == sorted(key for _, key in stored.files)
+    # and a release that does not declare it any more to delete it
+    release.becomes(PhotoUploader)
+    fresh(made).photo.recreate_versions()
+    app.work()
+    assert sorted(fresh(made).photo.stored.versions) == ["thumb"]
+    assert len(app.stored) == 2
+
+
+class OwnUploader(PhotoUploader):
+    @version(file=True)
+    def own(self, path: Path) -> Path:
+        return path
+
+    @version(when=lambda uploader, info: False)
+    def never(self, image: Image) -> Image:
+        return image
+
+
+@pytest.mark.parametrize("name", ["own", "never", "thumb"])
+def test_recreating_a_version_keeps_the_placeholder(app: Application, release: Release, name: str):
+    release.becomes(OwnUploader)
+    made = stored_album(app)
+    before = made.photo.stored
+
+    made.photo.recreate_versions(name)
+    app.work()
+
+    after = fresh(made).photo.stored
+    assert sorted(after.versions) == ["own", "thumb"]
+    assert before.color
+    for fact in ("color", "thumbhash", "dhash"):
+        assert getattr(after, fact) == getattr(before, fact)
 
 
 def test_a_recreation_that_is_delivered_twice_or_superseded_leaves_nothing(
