@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import peewee
 
-from gifster.jobs import transaction
 from gifster.uploads.attaching.saved import Saved
 from gifster.uploads.columns.column import mounts_of
 from gifster.uploads.columns.record import uploads_of
 from gifster.uploads.columns.rows import (
     Record,
-    locking_query,
+    locking,
     locking_transaction,
     read_by_columns,
     real_database,
@@ -42,13 +41,13 @@ def delete(
       delete_instance: Peewee's method, or one that the model overrides; gets `arguments` and
         `options`.
     """
+    database = real_database(record._meta.database)
+    query = locking(select(type(record)).where(record._pk_expr()), to_delete=True)
     if not mounts_of(record):
         if not (arguments or options) or not _children_with_uploads(record):
             return delete_instance(*arguments, **options)
-        with transaction(record._meta.database):
+        with locking_transaction(database, lambda: database.execute(query).close()):
             return delete_instance(*arguments, **options)
-    database = real_database(record._meta.database)
-    query = locking_query(record)
 
     def lock() -> list[tuple[Any, dict[str, Exception]]]:
         return read_by_columns(type(record), database.execute(query))
@@ -117,30 +116,29 @@ class DeleteWithFiles(peewee.ModelDelete):
 
     def _execute(self, database: Any) -> Any:
         database = real_database(database)
-        if database.for_update and database.in_transaction():  # see `locking_transaction()`
-            keys = self.model._meta.get_primary_keys()
-            database.execute(self._rows_to_delete(database, *keys)).close()
-        with transaction(database):
+
+        def lock() -> None:
+            if database.for_update:
+                keys = self.model._meta.get_primary_keys()
+                database.execute(self._rows_to_delete(*keys)).close()
+
+        with locking_transaction(database, lock):
+            deleted: Any = self.clone()
+            query = self._rows_to_delete() if self._return_cursor else deleted.returning(self.model)
+            rows = read_by_columns(self.model, database.execute(query))
+            result: Any = len(rows)
             if self._return_cursor:  # The caller wants columns of the deleted rows.
-                rows = self._read(database, self._rows_to_delete(database))
                 result = super()._execute(database)  # type: ignore[misc]
                 result.fill_cache()  # SQLite refuses the jobs while it has rows to give.
-            else:
-                query: Any = self.clone()
-                rows = self._read(database, query.returning(self.model))
-                result = len(rows)
             for row, unreadable in rows:
                 if _deleting.get() != (self.model, row._pk):  # `delete()` sees to that one.
                     _detach_all(row, unreadable)
         return result
 
-    def _read(self, database: Any, query: Any) -> list[tuple[Any, dict[str, Exception]]]:
-        return read_by_columns(self.model, database.execute(query))
-
-    def _rows_to_delete(self, database: Any, *fields: Any) -> Any:
+    def _rows_to_delete(self, *fields: Any) -> Any:
         rows = select(self.model, *fields)
         if self._where is not None:
             rows = rows.where(self._where)
         if self._cte_list:
             rows = rows.with_cte(*self._cte_list)
-        return rows.for_update() if database.for_update else rows
+        return locking(rows, to_delete=True)

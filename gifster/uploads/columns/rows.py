@@ -207,19 +207,23 @@ def texts_of(column: Any, pk: Any) -> tuple[str | None, ...]:
 
 def locked_row(record: Any) -> Any:
     """The record's row as it is now, locked until the transaction ends; None if it is gone."""
-    return locking_query(record).get_or_none()
+    return locking(select(type(record)).where(record._pk_expr())).get_or_none()
 
 
-def locking_query(record: Any) -> Any:
-    """A query for the record's row, which it locks until the transaction ends.
+def locking(query: Any, *, to_delete: bool = False) -> Any:
+    """The same query, which locks its rows until the transaction ends.
 
-    Others may still insert rows that refer to it: with the stronger lock of `FOR UPDATE` they wait,
-    and two transactions easily wait for each other. SQLite needs no lock of the row: its write
+    Others may still insert rows that refer to these: with the stronger lock of `FOR UPDATE` they
+    wait, and two transactions easily wait for each other. SQLite needs no lock of rows: its write
     transaction locks the whole database.
+
+    Parameters:
+      to_delete: whether the rows are to be deleted, which takes the stronger lock. Who gets it only
+        then may stand behind somebody who has just referred to a row, and who waits for it by now.
     """
-    query = select(type(record)).where(record._pk_expr())
-    locks = real_database(record._meta.database).for_update
-    return query.for_update("FOR NO KEY UPDATE") if locks else query
+    if not real_database(query.model._meta.database).for_update:
+        return query
+    return query.for_update("FOR UPDATE" if to_delete else "FOR NO KEY UPDATE")
 
 
 @contextmanager

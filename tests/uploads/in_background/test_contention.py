@@ -9,9 +9,10 @@ from typing import Any
 import peewee
 import pytest
 
+from gifster.uploads import mount_uploader
 from tests.combinations import on_s3
 from tests.machine import eventually
-from tests.uploads.framework import Application, Person, fresh
+from tests.uploads.framework import Application, Base, LogoUploader, Person, fresh
 from tests.uploads.records import ONE, RolledBack, atomic
 
 WAITING = """
@@ -87,6 +88,91 @@ def test_what_a_savepoint_has_undone_can_be_done_again_while_others_want_the_row
         # Then everybody gets the row in turn
         changed.result(20)
         renamed.result(20)
+
+
+class Postcard(Base):
+    """Refers to a person."""
+
+    sender = peewee.ForeignKeyField(Person)
+
+
+class Team(Base):
+    """Has no files of its own."""
+
+    name = peewee.CharField(default="")
+
+
+class Player(Base):
+    """Has a file, and belongs to a team; the database deletes it with the team."""
+
+    team = peewee.ForeignKeyField(Team, on_delete="CASCADE")
+    badge = mount_uploader(LogoUploader)
+
+
+@on_s3
+def test_a_deletion_waits_for_whoever_has_just_referred_to_the_row(application: Application):
+    application.create_tables(Postcard)
+    person = Person.create(name="Ann", avatar=ONE)
+    application.work()
+    database, pids = application.database, list[int]()
+
+    def delete_all() -> None:
+        with database.connection_context():
+            pids.extend(database.execute_sql("SELECT pg_backend_pid()").fetchone())
+            fresh(person).delete_instance(recursive=True)
+
+    def waits() -> bool:
+        return bool(pids) and database.execute_sql(WAITING, (pids[0],)).fetchone() == (1,)
+
+    with ThreadPoolExecutor(1) as threads:
+        # Given somebody who has written of a row, and another one who deletes it
+        with atomic():
+            Postcard.create(sender=person)
+            deleted = threads.submit(delete_all)
+            eventually(waits)
+            # When the former changes the row, too, I expect nobody to be in the other's way
+            Person.update(name="Bob").where(Person.id == person.id).execute()
+        deleted.result(20)
+
+    assert (Person.select().count(), Postcard.select().count()) == (0, 0)
+    application.work()
+    assert application.stored == []
+
+
+@on_s3
+def test_nobody_refers_to_a_row_whose_deletion_has_begun(application: Application):
+    # Given a team whose players are being deleted with it
+    application.create_tables(Team, Player)
+    team = Team.create()
+    Player.create(team=team, badge=ONE)
+    database, pids = application.database, list[int]()
+
+    def join() -> None:
+        with database.connection_context():
+            pids.extend(database.execute_sql("SELECT pg_backend_pid()").fetchone())
+            Player.create(team=team, badge=ONE)
+
+    def waits() -> bool:
+        return bool(pids) and database.execute_sql(WAITING, (pids[0],)).fetchone() == (1,)
+
+    with ThreadPoolExecutor(1) as threads:
+        joined: list[Future[None]] = []
+
+        class Slow(LogoUploader):
+            def before_remove(self, stored: Any) -> None:
+                joined.append(threads.submit(join))
+                eventually(lambda: waits() or joined[0].done())
+
+        # When another one joins meanwhile, I expect its file not to be lost with the row
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Player.badge, "uploader", Slow)
+            team.delete_instance(recursive=True)
+        with pytest.raises(peewee.IntegrityError):
+            joined[0].result(20)
+
+    application.work()
+    assert Player.select().count() == 0
+    assert application.stored == []
 
 
 @on_s3
