@@ -15,7 +15,17 @@ from gifster.app.access import OPEN, Reach, Viewer, seen_by, shown_to
 from gifster.app.cursors import check_limit, page_of, read_cursor
 from gifster.app.database import db
 from gifster.app.errors import Denied, NotFound
-from gifster.app.models import BaseModel, Gif, GifTag, MomentField, Tag, User, new_id, now
+from gifster.app.models import (
+    BaseModel,
+    ChoiceField,
+    Gif,
+    GifTag,
+    MomentField,
+    Tag,
+    User,
+    new_id,
+    now,
+)
 from gifster.app.texts import GIF_ID, Visibility
 from gifster.jobs import transaction
 from gifster.jobs.statements import Statement
@@ -30,7 +40,7 @@ class Collection(BaseModel):
     user = peewee.ForeignKeyField(User, on_delete="CASCADE")
     user_id: str
     name = peewee.CharField(100)
-    visibility = peewee.CharField(8, default="public")
+    visibility = ChoiceField(Visibility, Visibility.PRIVATE, max_length=8, default="public")
     created_at: Any = MomentField(default=now)
 
 

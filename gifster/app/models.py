@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import peewee
@@ -14,6 +15,7 @@ import peewee
 from gifster import jobs
 from gifster.app.database import db
 from gifster.app.edits import EditField
+from gifster.app.texts import Rating, Visibility
 from gifster.imaging.image_info import TAKEN_TYPES, VIDEO_TYPES
 from gifster.jobs.database_errors import reads
 from gifster.jobs.statements import Statement, database_values
@@ -57,6 +59,23 @@ class MomentField(peewee.BigIntegerField):
     @reads
     def python_value(self, value: int | None) -> datetime | None:
         return None if value is None else datetime.fromtimestamp(value / 1e6, UTC)
+
+
+class ChoiceField(peewee.CharField):
+    """One of some words. A word that is none of ours, which a later release may have written, is
+    read as the one that allows least (decision 105).
+
+    Parameters:
+      words: those that there are.
+      least: the one of them that allows least.
+    """
+
+    def __init__(self, words: type[StrEnum], least: StrEnum, **options: Any) -> None:
+        super().__init__(**options)
+        self._words, self._least = frozenset(word.value for word in words), least.value
+
+    def python_value(self, value: str | None) -> str | None:
+        return value if value is None or value in self._words else self._least
 
 
 def now() -> datetime:
@@ -316,11 +335,11 @@ class Gif(BaseModel):
     title = peewee.CharField(200)
     #: What a picture shows, for people who do not see it.
     alt_text = peewee.CharField(1000, default="")
-    rating = peewee.CharField(5, default="g")
-    visibility = peewee.CharField(8, default="public")
+    rating = ChoiceField(Rating, Rating.R, max_length=5, default="g")
+    visibility = ChoiceField(Visibility, Visibility.PRIVATE, max_length=8, default="public")
     #: The visibility that it had before a moderator hid it. It is private since then. None for a
     #: GIF that is not hidden.
-    hidden_from = peewee.CharField(8, null=True)
+    hidden_from = ChoiceField(Visibility, Visibility.PRIVATE, max_length=8, null=True)
     created_at: Any = MomentField(default=now, index=True)
     #: Since when it is in the trash; None for a GIF that is not.
     trashed_at: Any = MomentField(null=True)

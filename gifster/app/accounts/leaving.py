@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from gifster.app import direct, library, search, tokens
+from gifster.app.access import OPEN
 from gifster.app.accounts import exports
 from gifster.app.accounts.passwords import NONE
 from gifster.app.accounts.people import LEFT, address_left, has_left
@@ -20,7 +21,6 @@ from gifster.app.models import Gif, User, now
 from gifster.app.moderation.log import Action, note_account
 from gifster.app.moderation.roles import check_not_last_admin, locked_with_admins
 from gifster.app.one_by_one import for_each_gif
-from gifster.app.texts import Visibility
 from gifster.jobs import Job, enqueue, transaction
 
 logger = logging.getLogger("gifster.app.accounts")
@@ -95,7 +95,7 @@ def remove(user_id: str, with_gifs: bool, *, most: int = A_JOB) -> None:
         return
     goes = Gif.user == user
     if not with_gifs:
-        goes &= (Gif.visibility == Visibility.PRIVATE) | Gif.trashed_at.is_null(False)
+        goes &= Gif.visibility.not_in(OPEN) | Gif.trashed_at.is_null(False)
     kept = 0
     removed, unread = for_each_gif(goes, library.delete, most)
     if not with_gifs:

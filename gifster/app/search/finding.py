@@ -86,7 +86,8 @@ def page(  # noqa: PLR0913 each narrows the search
     found, following = walk(search, place, limit)
     if following is not None and not walk(search, following, 1)[0]:
         following = None
-    return gifs_of(found), None if following is None else write_cursor(following)
+    following_cursor = None if following is None else write_cursor(following)
+    return gifs_of(found, filter.ratings), following_cursor
 
 
 def write_cursor(place: Place) -> str:
@@ -118,7 +119,8 @@ def _found(search: Search, offset: int, limit: int, top: int = 0) -> Found:
     top = min(top or newest, newest)
     found, following = walk(search, Place(top=top), offset + limit)
     more = following is not None and bool(walk(search, following, 1)[0])
-    return Found(gifs_of(found[offset:]), max(_total(search, top), len(found)), more, top)
+    gifs = gifs_of(found[offset:], search.filter.ratings)
+    return Found(gifs, max(_total(search, top), len(found)), more, top)
 
 
 def _total(search: Search, top: int) -> int:
@@ -153,10 +155,15 @@ def _rarest_words(gif_id: str) -> list[Group]:
     return sorted(shared, key=lambda group: group.count)[:COMMON_WORDS]
 
 
-def gifs_of(found: Sequence[Candidate]) -> list[Gif]:
-    """The GIFs of some candidates, in their order, without those that cannot be read."""
+def gifs_of(found: Sequence[Candidate], ratings: frozenset[str]) -> list[Gif]:
+    """The GIFs of some candidates, in their order, without those that cannot be read.
+
+    Parameters:
+      ratings: those that are allowed. The index does not know that a rating which is none of ours
+        counts as the highest.
+    """
     ids = whole(candidate.gif_id for candidate in found)
-    gifs = {gif.id: gif for gif in _read(ids)} if ids else {}
+    gifs = {gif.id: gif for gif in _read(ids) if gif.rating in ratings} if ids else {}
     return [gifs[gif_id] for gif_id in ids if gif_id in gifs]
 
 

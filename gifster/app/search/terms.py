@@ -122,5 +122,5 @@ def categories(filter: Filter, *, limit: int = 30, offset: int = 0) -> list[tupl
         search = Search((), replace(filter, tag=name), "newest")
         some = candidates.newest(search.found_by("all"), candidates.END, 1, count)
         found += [(name, one) for one in some]
-    gifs = {gif.id: gif for gif in gifs_of([one for _, one in found])}
+    gifs = {gif.id: gif for gif in gifs_of([one for _, one in found], filter.ratings)}
     return [(name, gifs[one.gif_id]) for name, one in found if one.gif_id in gifs]

@@ -7,6 +7,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict, HttpUrl, StrictBool, StrictInt, StrictStr
 
 from gifster.api.dropin.found import at_random
+from gifster.app import search
+from gifster.app.database import db
 from gifster.app.models import Gif
 from gifster.app.search import Found
 from tests.api.dropin.conftest import Library, as_png, sticker, still
@@ -187,6 +189,20 @@ def test_content_filters_are_ratings(gifs: Library):
     assert ratings("MEDIUM") == {"g", "pg"}
     assert ratings("low") == {"g", "pg", "pg-13"}
     assert ratings("off") == ratings("") == ratings("nonsense") == set(rated)
+
+
+def test_a_rating_of_a_later_release_is_for_adults(gifs: Library):
+    gif_id = gifs.add("later")
+    with db.connection_context():
+        db.execute_sql("UPDATE gif SET rating = 'nc-17' WHERE id = ?", (gif_id,))
+        search.put(Gif.get_by_id(gif_id), [])
+
+    assert ids(gifs.get("/v2/search", q="later")) == [gif_id]
+    assert ids(gifs.get("/v2/search", q="later", contentfilter="low")) == []
+    assert gifs.get("/v1/gifs/search", q="later", rating="g")["data"] == []
+    assert gifs.ask(f"/v1/gifs/{gif_id}", params={"rating": "pg-13"}).status_code == 404
+    assert gifs.get(f"/v1/gifs/{gif_id}")["data"]["rating"] == "r"
+    assert gifs.get(f"/api/gifs/{gif_id}")["rating"] == "r"  # as /openapi.json says
 
 
 def test_pages_follow_each_other(gifs: Library):

@@ -7,6 +7,7 @@ import pytest
 
 from gifster.app import access, collections, library, lists, near_duplicates, search
 from gifster.app.access import STRANGER, Reach, Viewer, may_see_gif
+from gifster.app.accounts import leaving
 from gifster.app.database import db
 from gifster.app.errors import Denied, Invalid, NotFound
 from gifster.app.models import FingerprintPart, Gif, User, fingerprint_parts, now
@@ -46,6 +47,40 @@ def test_the_rule(owner: str | None, visibility: str, trashed: bool, seen_by: li
 def users() -> tuple[User, User]:
     made = [person(name, id=viewer.user_id) for name, viewer in (("ann", ANN), ("bob", BOB))]
     return made[0], made[1]
+
+
+def set_raw(table: str, column: str, value: str) -> None:
+    """Write what a later release might."""
+    db.execute_sql(f'UPDATE "{table}" SET "{column}" = {db.obj.param}', [value])
+
+
+def test_a_word_that_is_none_of_ours_is_read_as_the_one_that_allows_least(booted: Settings):
+    # Given a GIF with a rating that only a later release knows, which has written its entry, too
+    ann, _ = users()
+    gif = Gif.create(title="cat", user=ann)
+    search.put(gif, [])
+    set_raw("gif", "rating", "nc-17")
+    set_raw("search_entry", "facts", "_rnc17 _kn")
+
+    # Then it is for adults, and no search for anybody else finds it
+    assert Gif.get_by_id(gif.id).rating == "r"
+    assert [found.rating for found in lists.list_gifs(q="cat")[0]] == ["r"]
+    assert lists.list_gifs(q="cat", rating="pg-13")[0] == []
+    assert search.find("cat", search.Filter(ratings=frozenset({"g"}))).gifs == []
+
+    # And with such a visibility it is private, as is a collection
+    collections.create(ann, "cats")
+    set_raw("gif", "visibility", "friends")
+    set_raw("collection", "visibility", "friends")
+    assert Gif.get_by_id(gif.id).visibility == "private"
+    assert collections.collections_of(ann)[0].visibility == "private"
+    with pytest.raises(NotFound):
+        library.get_gif(gif.id, BOB)
+
+    # And it goes with its owner, as nobody else has seen it
+    leaving.leave(ann, with_gifs=False)
+    leaving.remove(ann.id, with_gifs=False)
+    assert Gif.select().count() == 0
 
 
 def test_lists_show_public_gifs_outside_the_trash(booted: Settings):
