@@ -147,16 +147,16 @@ def result(item: Item, formats: Formats, addresses: Addresses) -> Result:
     made: dict[int, Media] = {}
     media: dict[str, Media] = {}
     for name, one in formats.wanted.items():
-        file = renditions.find(one, instead=named or one.kind == STILL)
+        file, called = renditions.find(one, instead=named or one.kind == STILL), name
         if file is None and named:
-            file = whole
+            file, called = whole, "gif"  # no still has a video, and `/media` finds none for it
         if file is None:
             continue
         key = id(file) if addresses.direct else id(one)
         known = made.get(key)
         if known is None:
             moving = duration if one.kind != STILL else 0.0
-            known = made[key] = _media(gif, file, name, moving, addresses)
+            known = made[key] = _media(gif, file, called, moving, addresses)
         media[name] = known
     flags = [("sticker", item.is_sticker), ("static", stored.frames == 1)]
     answer: Result = {

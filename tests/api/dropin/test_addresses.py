@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from gifster.app.database import db
-from tests.api.dropin.conftest import Library
+from tests.api.dropin.conftest import Library, still
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,21 @@ def test_an_address_leads_to_the_file_whose_size_was_told(bucket: Library):
                   "webm": [480, 320], "webp": [480, 320], "poster": [480, 320],
                   "tinyposter": [220, 147], "nanoposter": [135, 90]}  # fmt: skip
         assert media["dims"] == direct[key], name
+
+
+def test_what_stands_for_a_video_of_a_still_has_an_address_that_leads_to_it(bucket: Library):
+    # Given a still GIF, of which there can be no video
+    gif_id = bucket.add("A picture", change=still)
+
+    # When a client insists on one, I expect an address of the GIF that was sent in its place
+    wanted = {"ids": gif_id, "media_filter": "mp4,tinymp4,webm,webp,gif"}
+    for place in ("/v2", "/proxy/tenor/api/v2"):
+        (found,) = bucket.get(f"{place}/posts", **wanted)["results"]
+        assert set(found["media_formats"]) == set(wanted["media_filter"].split(","))
+        for name, media in found["media_formats"].items():
+            answer = bucket.ask(media["url"])
+            assert answer.status_code == 302, (name, media["url"])
+            assert answer.headers["Location"].partition("?")[0].endswith("/original.gif")
 
 
 def test_addresses_stay_whatever_happens_to_the_files(in_process: Callable[..., Library]):
