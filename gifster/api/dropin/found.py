@@ -2,8 +2,9 @@
 
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gifster.api.dropin.asked import MOST_OFFSET
 from gifster.api.dropin.renditions import Renditions
 from gifster.app import lists
 from gifster.app.models import Gif
@@ -13,6 +14,8 @@ from gifster.uploads import StoredFile
 
 #: Of how many results a random one is one.
 MOST_RANDOM = 1_000
+#: How often a search is asked for one page.
+MOST_LOOKS = 20
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,26 @@ def by_ids(ids: list[str], ratings: frozenset[str] = ALL_RATINGS) -> list[Gif]:
     gifs = {gif.id: gif for gif in lists.get_gifs(ids)}
     known = (gifs[gif_id] for gif_id in ids if gif_id in gifs)
     return [gif for gif in known if gif.rating in ratings]
+
+
+def page(find: Callable[[int, int], Found], offset: int, limit: int) -> tuple[Found, int]:
+    """A page of what a search finds, and the offset of the next one.
+
+    A search for stills also finds those that came in another format than GIF. They take no place on
+    the page: many clients take one without results for the end.
+
+    Parameters:
+      find: the search, given an offset and a limit.
+    """
+    found, following = find(offset, limit), offset + limit
+    gifs = [item.gif for item in items(found.gifs)]
+    looks = 1
+    while found.more and len(gifs) < limit and following <= MOST_OFFSET and looks < MOST_LOOKS:
+        missing = limit - len(gifs)
+        found, following = find(following, missing), following + missing
+        gifs += [item.gif for item in items(found.gifs)]
+        looks += 1
+    return replace(found, gifs=gifs), following
 
 
 def at_random(find: Callable[[int, int], Found], count: int = 1) -> list[Gif]:

@@ -14,7 +14,7 @@ from gifster.api.dropin.access import Keys
 from gifster.api.dropin.addresses import Addresses, sent_here
 from gifster.api.dropin.asked import CONTENT_FILTERS, MOST_OFFSET, Asked
 from gifster.api.dropin.counting import count_use
-from gifster.api.dropin.found import at_random, by_ids, items
+from gifster.api.dropin.found import at_random, by_ids, items, page
 from gifster.api.dropin.renditions import GIF, Side, Wanted
 from gifster.api.problems import Problem
 from gifster.app import search as gifs
@@ -82,20 +82,23 @@ def search(asked: Asked, addresses: Addresses) -> Json:
     limit = asked.number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
     if asked.choice("random", ("true", "1")):
         return {"results": _results(at_random(find, limit), asked, addresses), "next": ""}
-    found = find(offset, limit)
+    found, following = page(find, offset, limit)
     if found.gifs and not offset:
         gifs.searched(q, client=asked.client)
-    return _page(found, offset + limit, {**asked.values, "q": q}, asked, addresses)
+    return _page(found, following, {**asked.values, "q": q}, asked, addresses)
 
 
 def featured(asked: Asked, addresses: Addresses) -> Json:
     """GIFs that are used most now. Ghost sends a `q`, which means nothing here."""
     offset, top, asked = positions.read(asked)
-    limit = asked.number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
-    found = gifs.trending(_filter(asked), offset=offset, limit=limit, top=top)
-    return _page(found, offset + limit, {**asked.values, "q": ""}, asked, addresses) | _locale(
-        asked
-    )
+    only = _filter(asked)
+
+    def find(offset: int, limit: int) -> Found:
+        return gifs.trending(only, offset=offset, limit=limit, top=top)
+
+    found, following = page(find, offset, asked.number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT))
+    made = _page(found, following, {**asked.values, "q": ""}, asked, addresses)
+    return made | _locale(asked)
 
 
 def posts(asked: Asked, addresses: Addresses) -> Json:

@@ -165,8 +165,18 @@ def test_stills_take_no_place_of_stickers(gifs: Library):
     assert ids(found("sticker")) == ids(found("sticker,-static")) == [moving]
     assert found("sticker")["next"] == ""
     assert found("sticker")["results"][0]["flags"] == ["sticker"]
-    following = found("sticker,static")["next"]
-    assert ids(gifs.get("/v2/search", pos=following)) == [at_rest]
+    assert ids(found("sticker,static")) == [at_rest]
+    assert found("sticker,static")["next"] == ""
+    # And the next page to go on behind it
+    older = [gifs.add("stacked", change=lambda image: still(sticker(image))) for _ in range(3)]
+    for _ in range(4):
+        gifs.add("stacked", change=lambda image: as_png(sticker(image)))
+    wanted: dict[str, Any] = {"q": "stacked", "searchfilter": "sticker,static", "limit": 2}
+    first = gifs.get("/v2/search", **wanted)
+    second = gifs.get("/v2/search", pos=first["next"])
+    assert [*ids(first), *ids(second)] == older[::-1]
+    assert second["next"] == ""
+    assert len(ids(gifs.get("/v2/featured", searchfilter="sticker,static", limit=3))) == 3
     assert gifs.get(f"/v1/gifs/{moving}")["data"]["is_sticker"] == 1
 
 
