@@ -67,20 +67,27 @@ class Files:
             raise falcon.HTTPNotFound
         await self.answer(req, resp, key)
 
-    async def answer(self, req: Request, resp: Response, key: str) -> None:
-        """Answer with the file under a key, whatever the path."""
-        await self._read(self._answer, req, resp, key)
+    async def answer(
+        self, req: Request, resp: Response, key: str, known: int | None = None
+    ) -> None:
+        """Answer with the file under a key, whatever the path.
 
-    def _answer(self, req: Request, resp: Response, key: str) -> None:
+        Parameters:
+          known: its size (bytes), in case the storage does not tell: without one, a client cannot
+            tell how far it is, and an answer to HEAD would say that the file is empty.
+        """
+        await self._read(self._answer, req, resp, key, known)
+
+    def _answer(self, req: Request, resp: Response, key: str, known: int | None) -> None:
         """Everything before the first piece, in one trip to a thread."""
         if self._check is not None:
             self._check(req, key)
         file = self._open(key)
         try:
-            size, first = self._head(req, resp, key, file)
+            size, first = self._head(req, resp, key, file, known)
             if req.method == "HEAD" or resp.status_code == 304:
                 return
-            if size is not None and size <= WHOLE_BYTES:
+            if file.size is not None and size is not None and size <= WHOLE_BYTES:
                 resp.data = file.read(size, first)
             else:
                 resp.stream = _Stream(file, first, size, self._read, req.scope.get(RECEIVE))
@@ -93,9 +100,12 @@ class Files:
             return open_below(self._source, key, follow_links=self._follow_links)
         return open_stored(self._source, key)
 
-    def _head(self, req: Request, resp: Response, key: str, file: Opened) -> tuple[int | None, int]:
+    def _head(
+        self, req: Request, resp: Response, key: str, file: Opened, known: int | None
+    ) -> tuple[int | None, int]:
         """Set status and headers. Returns the size of the content, and where it begins (bytes)."""
-        validators, size, first = file.validators, file.size, 0
+        validators, first = file.validators, 0
+        size = known if file.size is None else file.size
         status = validators.status_for(req)
         if status == 412:
             raise Problem(
@@ -103,7 +113,8 @@ class Files:
                 "precondition_failed",
                 "The file has changed: If-Match or If-Unmodified-Since names another one.",
             )
-        if status == 200 and size is not None and (part := validators.range_for(req, size)):
+        seekable = status == 200 and file.size is not None
+        if seekable and size is not None and (part := validators.range_for(req, size)):
             first, last = part
             status, resp.content_range = 206, (first, last, size)
             size = last - first + 1

@@ -82,7 +82,7 @@ class SharedFiles:
             resp.status, resp.location = falcon.HTTP_302, url(file)
             return
         name = clean_filename(f"{gif.title}.{extension_of(file)}")
-        await self._files.answer(req, resp, file.key)
+        await self._files.answer(req, resp, file.key, file.bytes)
         _may_be_shown(resp, gif, FRESH_S)
         if download:
             resp.downloadable_as = name

@@ -154,6 +154,29 @@ def test_a_storage_that_cannot_seek_serves_whole_files_only():
     assert "content-length" not in answer.headers
 
 
+def test_a_file_whose_size_is_known_tells_it_where_the_storage_does_not():
+    storage, app = Streamed(), falcon.asgi.App()
+    files = Files("/media/", storage, read, types=("image/gif",))
+
+    class Known:
+        async def on_get(self, req: Any, resp: Any, name: str) -> None:
+            await files.answer(req, resp, name, len(LARGE) if name == "large.gif" else len(SMALL))
+
+        on_head = on_get
+
+    app.add_route("/known/{name}", Known())
+    client = testing.TestClient(app)
+    for name, content in (("large.gif", LARGE), ("small.gif", SMALL)):
+        keep(storage, name, content)
+        for method in ("GET", "HEAD"):
+            answer = client.simulate_request(
+                method, f"/known/{name}", headers={"Range": "bytes=5-9"}
+            )
+            assert answer.headers["content-length"] == str(len(content)), (method, name)
+            assert (answer.status_code, answer.headers["accept-ranges"]) == (200, "none")
+            assert answer.content == (content if method == "GET" else b"")
+
+
 def test_gifster_serves_a_store_of_fsspec(booted: Settings, tmp_path: Path):
     of_fsspec = {"kind": "fsspec", "url": f"file://{tmp_path}/elsewhere"}
     settings = booted.model_copy(update={"store": booted.store.model_copy(update=of_fsspec)})

@@ -181,6 +181,10 @@ def test_files_in_a_bucket(new_stack: Callable[..., Stack], s3_server: S3Server)
     download = file(stack, f"{gif_id}.gif?download=1")
     assert (download.status_code, download.content) == (200, images.gif())
     assert 'filename="Bucket.gif"' in download.headers["content-disposition"]
+    # And tells its size, as HEAD does
+    head = stack.client.head(f"/g/{gif_id}.gif?download=1")
+    for answer in (download, head):
+        assert answer.headers["content-length"] == str(len(images.gif()))
 
 
 def stored(content_type: str, frames: int, **versions: tuple[str, int, int]) -> StoredFile:

@@ -233,7 +233,7 @@ class ExportFile(Page):
     async def on_get(self, req: Request, resp: Response, export_id: str) -> None:
         mine = await require_token(self.context, req, Scope.ADMIN)
         found = await self.context.run(exports.find, export_id, mine.user)
-        await self._files.answer(req, resp, exports.key_of(found))
+        await self._files.answer(req, resp, exports.key_of(found), found.bytes)
         name = f"gifster-{found.created_at:%Y-%m-%d}.zip"
         resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
 
