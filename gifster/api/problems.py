@@ -219,8 +219,8 @@ def problem_for(error: Exception) -> Problem:
         wait = {"Retry-After": str(error.wait_s)}
         return Problem(429, "rate_limited", str(error), headers=wait)
     status = next(status for kind, status in STATUSES if isinstance(error, kind))
-    headers = LATER if status == 503 else None
-    return Problem(status, getattr(error, "code", "refused"), str(error), headers=headers)
+    wait = LATER if status == 503 else {}
+    return Problem(status, getattr(error, "code", "refused"), str(error), headers=wait)
 
 
 def answer(

@@ -299,7 +299,8 @@ def test_a_service_that_is_away_leaves_the_other_ways(new_site: NewSite, ann: Us
     site = new_site({"issuer": "http://127.0.0.1:9", "client_id": "gifster"})
     browser = site.browser()
 
-    assert browser.get("/login/oidc").status_code == 503
+    answer = browser.get("/login/oidc")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
     browser.log_in(ann.email)
     assert browser.who == "ann"
 
