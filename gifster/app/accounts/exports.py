@@ -63,6 +63,8 @@ def ask(user: User) -> Export:
         made = Export.create(user=user)
         # Each may take hours. One group leaves a thread to all else, if a worker has several.
         enqueue("make_export", made.id, group="make_export")
+    if before is not None:  # as `forget()` does
+        storage("cache").delete(key_of(before))
     return made
 
 
@@ -133,9 +135,12 @@ def find(export_id: str, user: User) -> Export:
 
 
 def forget(export: Export) -> None:
-    """Delete an export and its zip. The row goes last: it knows the file."""
-    storage("cache").delete(key_of(export))
+    """Delete an export and its zip. The row goes after the file, which it knows."""
+    cache = storage("cache")
+    cache.delete(key_of(export))
     export.delete_instance()
+    # A worker may have ended it in between. One that ends it from here on finds no row.
+    cache.delete(key_of(export))
 
 
 def forget_expired() -> int:

@@ -118,6 +118,34 @@ def test_an_export_that_nobody_wants_any_more_leaves_no_zip(
     assert not storage("cache").exists(exports.key_of(export))
 
 
+@pytest.mark.parametrize("how", ["leave", "ask"])
+def test_a_zip_that_a_worker_ends_while_it_is_forgotten_goes_too(
+    site: Site, ann: User, monkeypatch: pytest.MonkeyPatch, how: str
+):
+    # Given a worker that is so slow that its export is given up, and ends it after all
+    stored_gif(ann, "Needle", [])
+    export = exports.ask(ann)
+    Export.update(created_at=now() - exports.GIVEN_UP).execute()
+    delete = LocalStorage.delete
+
+    def delete_and_end(self: LocalStorage, key: str) -> None:
+        delete(self, key)
+        if key == exports.key_of(export):
+            monkeypatch.setattr(LocalStorage, "delete", delete)
+            exports.make(export.id)
+
+    # When it does so after the file was looked for, and before its row is gone
+    monkeypatch.setattr(LocalStorage, "delete", delete_and_end)
+    if how == "leave":
+        leaving.leave(ann, with_gifs=True)
+        leaving.remove(ann.id, with_gifs=True)
+    else:
+        exports.ask(ann)
+
+    # I expect no zip of all GIFs to stay, which nobody would know of
+    assert not storage("cache").exists(exports.key_of(export))
+
+
 def test_nobody_waits_for_an_export_whose_job_is_dead(site: Site, ann: User):
     # Given an export that Ann waits for, whose job has used up its retries
     browser = site.browser(ann)
