@@ -24,7 +24,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -105,6 +105,7 @@ class _Lease:
     """A lease that this process has, or may have.
 
     Parameters:
+      job_id: the id of the row.
       taken_at: as the row has it (`started_at`).
       history: the history of the database in which it was taken (see `timelines.py`).
       deaths: how many workers had died over the job before; 0 if nobody knows.
@@ -113,6 +114,7 @@ class _Lease:
       then: otherwise, the row's columns as they shall be when it ends.
     """
 
+    job_id: str
     taken_at: float
     history: str | None
     deaths: int = 0
@@ -137,8 +139,9 @@ class Leases:
         #: The worker's name: host, process id, and a random part, as process ids come again.
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         self._held: dict[str, _Lease] = {}
-        #: Those that the database may still have, as it did not answer when they began or ended.
-        self._left: dict[str, _Lease] = {}
+        #: Those that the database may still have, as it did not answer when they began or ended. A
+        #: job may have several: nobody knows which of the attempts to take it has succeeded.
+        self._left: list[_Lease] = []
         #: The history of the database, as far as this process knows.
         self._history: str | None = None
         self._suspect: str | None = None
@@ -175,7 +178,7 @@ class Leases:
         with self._lock:
             if job_id in self._held:
                 return None  # even if the lease ran out: a machine that slept renewed nothing
-            if job_id in self._left and self._left[job_id].done:
+            if any(lease.job_id == job_id and lease.done for lease in self._left):
                 return None  # its row is still to be deleted
         now = clock.now(Job._meta.database)
         its = {"actor": actor, "created_at": created_at, "retries": retries}
@@ -193,7 +196,7 @@ class Leases:
             taken = _take_statement(*asked).execute(**values).rowcount
             return _READ.row(job_id=job_id) if taken else None
 
-        with self._settled_later(job_id, _Lease(now, self._history)):
+        with self._settled_later(_Lease(job_id, now, self._history)):
             if self._history is None:
                 self._history = history_of(Job._meta.database)
             row = self.commits.run(Job._meta.database, take)
@@ -203,7 +206,7 @@ class Leases:
             if job.deaths < MAX_DEATHS:
                 return job if self._begin(job, now) else None
             with self._lock:
-                self._held[job.id] = _Lease(now, self._history, job.deaths)
+                self._held[job.id] = _Lease(job.id, now, self._history, job.deaths)
                 self._keep_renewing()
         raise WorkersDied(job)
 
@@ -216,7 +219,7 @@ class Leases:
                 return False
             if job.deaths:
                 self._suspect = job.id
-            self._held[job.id] = _Lease(now, self._history, job.deaths)
+            self._held[job.id] = _Lease(job.id, now, self._history, job.deaths)
             self._keep_renewing()
         return True
 
@@ -233,31 +236,42 @@ class Leases:
         if held is None or held.lost:
             yield
             return
-        with self._settled_later(job_id, replace(held, done=done, then=then)):
+        with self._settled_later(replace(held, done=done, then=then)):
             yield
 
     def forget(self, job_id: str) -> _Lease | None:
         """Stop renewing a lease. Returns it."""
         with self._lock:
-            if self._suspect == job_id:
-                self._suspect = None
-            return self._held.pop(job_id, None)
+            return self._forget(job_id)
+
+    def _forget(self, job_id: str) -> _Lease | None:
+        """Do what `forget()` does. Call it with the lock."""
+        if self._suspect == job_id:
+            self._suspect = None
+        return self._held.pop(job_id, None)
 
     @contextmanager
-    def _settled_later(self, job_id: str, lease: _Lease) -> Iterator[None]:
+    def _settled_later(self, lease: _Lease) -> Iterator[None]:
         """Note a lease whose change fails within the block."""
         try:
             yield
         except BaseException:  # an interruption of the thread, too
             with self._lock:
-                if job_id not in self._held:
-                    self._left[job_id] = lease
+                held = self._held.get(lease.job_id)
+                if held is not None and held.taken_at == lease.taken_at:
+                    self._forget(lease.job_id)  # the job does not begin, so nobody would end it
+                self._left.append(lease)
+                with suppress(RuntimeError):  # the next lease tries again
                     self._keep_renewing()
             raise
 
     def _keep_renewing(self) -> None:
-        """Start the thread that renews, unless it runs. Call it with the lock."""
-        if self._renewing is None:
+        """Start the thread that renews, unless it runs. Call it with the lock.
+
+        Raises:
+          RuntimeError: the process may have no more threads now.
+        """
+        if self._renewing is None or not self._renewing.is_alive():
             self._renewing = threading.Thread(target=self._renew, daemon=True, name="leases")
             self._renewing.start()
 
@@ -289,7 +303,7 @@ class Leases:
         """
         with self._lock:
             held, self._held = list(self._held), {}
-            left, self._left = self._left, {}
+            left, self._left = self._left, []
         if left:
             self._settle(left, history_of(Job._meta.database))
         if not held:
@@ -309,7 +323,7 @@ class Leases:
                     self._renewing = None
                     return
                 begun_before = time.monotonic() - self.renew_s / 2
-                left = dict(self._left)
+                left = list(self._left)
                 old = {
                     job_id: lease
                     for job_id, lease in self._held.items()
@@ -339,10 +353,11 @@ class Leases:
                 if self._held.get(job_id) == leases[job_id]:
                     self._held[job_id] = replace(leases[job_id], lost=True)
 
-    def _settle(self, leases: Mapping[str, _Lease], history: str) -> None:
+    def _settle(self, leases: Sequence[_Lease], history: str) -> None:
         """End leases that the database may still have. A job that is done does not run again, as
         long as the database has all that was committed before."""
-        for job_id, lease in leases.items():
+        for lease in leases:
+            job_id = lease.job_id
             same = Job.started_at == lease.taken_at
             now = clock.now(Job._meta.database)
             then = {"send_at": now, **(lease.then or {}), "leased_by": None}
@@ -357,8 +372,8 @@ class Leases:
             if not end.execute():
                 self._take_back(job_id, lease)
             with self._lock:
-                if self._left.get(job_id) is lease:
-                    del self._left[job_id]
+                if lease in self._left:
+                    self._left.remove(lease)
 
     def _take_back(self, job_id: str, lease: _Lease) -> None:
         """Correct what was counted as a death of this process when its lease ran out. If nobody

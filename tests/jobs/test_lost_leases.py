@@ -12,6 +12,7 @@ from gifster.jobs.timelines import history_of
 from tests.jobs.conftest import Outbox
 from tests.jobs.leased import expire, now
 from tests.machine import eventually
+from tests.threads import no_more_threads
 
 
 def away(*_: object, **__: object) -> None:
@@ -80,6 +81,46 @@ def test_a_lease_of_which_nobody_knows_is_ended_soon(
     # I expect the row as it should have been, and no death
     eventually(lambda: now(job).leased_by is None)
     assert (now(job).send_at, now(job).attempts, now(job).deaths) == (later, 3, 0)
+
+
+def test_each_attempt_to_take_a_job_is_looked_after(
+    job: Job, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
+):
+    # Given a worker whose first attempt came through, without an answer, and whose second did not
+    leases = worker(lease_s=1)
+    run = leases.commits.run
+    with monkeypatch.context() as patched:
+        patched.setattr(leases, "_settle", away)
+        for attempt in (lambda *given: away(run(*given)), away):
+            patched.setattr(leases.commits, "run", attempt)
+            with pytest.raises(OSError, match="away"):
+                leases.take(job.id)
+        assert now(job).leased_by == leases.worker
+
+    # When the database answers, I expect the lease to end before it runs out
+    eventually(lambda: now(job).leased_by is None)
+    assert now(job).deaths == 0
+    assert leases.take(job.id)
+
+
+def test_leases_are_renewed_after_the_process_had_no_more_threads(
+    outbox: Outbox, worker: Callable[..., Leases]
+):
+    # Given a worker process that has as many threads as it may have, when it takes a suspect
+    first, second = (jobs.enqueue("send_welcome_email", name) for name in ("ann", "bob"))
+    Job.update(deaths=1).execute()
+    leases = worker(lease_s=1)
+    with no_more_threads("leases"), pytest.raises(RuntimeError, match="new thread"):
+        leases.take(first.id)
+
+    # When there are fewer, I expect it to take the next one, to renew that, and to end the first
+    assert leases.take(second.id)
+    until = now(second).send_at
+    eventually(lambda: now(second).send_at > until + 1)
+    eventually(lambda: now(first).leased_by is None)
+    leases.forget(second.id)
+    assert leases.take(first.id)
+    assert now(first).deaths == 1
 
 
 def test_a_retry_that_came_while_its_row_was_still_leased_is_sent_again_soon(
