@@ -66,13 +66,19 @@ class Acks:
         with self._changed:
             self._waiting[queue].append(message_id)
             if self._idle:
-                self._idle = False
                 self._wake()
 
     def _wake(self) -> None:
-        if self._thread is None:
+        """Have the thread send what waits. If the process may have no more threads now, the next
+        message that is done tries again."""
+        if not self._over and (self._thread is None or not self._thread.is_alive()):
             self._thread = threading.Thread(target=self._run, daemon=True, name="acks")
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as error:
+                logger.warning("jobs that are done are acknowledged later: %s", error)
+                return
+        self._idle = False
         self._changed.notify_all()
 
     def take(self, queue: str) -> list[str]:

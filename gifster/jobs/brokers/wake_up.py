@@ -40,7 +40,7 @@ class WakeUp:
     def event(self, queue: str) -> threading.Event:
         """An event that is set when something has arrived in a queue."""
         with self._lock:
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # it may have failed to start
                 self._thread = threading.Thread(target=self._run, daemon=True, name="wake-up")
                 self._thread.start()
             return self._events[queue]
@@ -59,7 +59,7 @@ class WakeUp:
         while not self._over.is_set():
             try:
                 self._listen()
-            except (redis.RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 whatever it is, jobs would be late from now on
                 self._problem.report(f"not woken up, polling instead: {explained(error)}")
             finally:
                 self.listening = False
