@@ -71,11 +71,12 @@ def ping(broker: dramatiq.Broker) -> str:
     Raises:
       BrokerUnavailable: it did not answer, or takes no messages; says why.
     """
+    tried_at = time.monotonic()
     try:
         _ask(broker)
     except Exception as error:
         raise unavailable(error) from error
-    circuit_to(broker).close()
+    circuit_to(broker).close(tried_at=tried_at)
     return "PONG"
 
 

@@ -32,6 +32,8 @@ class Circuit:
     def __init__(self, broker: dramatiq.Broker, ask: Callable[[dramatiq.Broker], object]) -> None:
         self._broker, self._ask = ref(broker), ask
         self._why: str | None = None
+        #: When an attempt last failed (`time.monotonic()`).
+        self._opened_at = 0.0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -47,12 +49,19 @@ class Circuit:
         with self._lock:
             if self._why is None:
                 logger.warning("the broker does not answer, and is left alone: %s", why)
-            self._why = why
+            self._why, self._opened_at = why, time.monotonic()
         self._watch()
 
-    def close(self) -> None:
-        """Note that the broker answers."""
+    def close(self, *, tried_at: float) -> None:
+        """Note that the broker answers.
+
+        Parameters:
+          tried_at: when it was asked (`time.monotonic()`). An answer to a question from before it
+            went away tells nothing.
+        """
         with self._lock:
+            if tried_at <= self._opened_at:
+                return
             if self._why is not None:
                 logger.warning("the broker answers again")
             self._why = None
@@ -68,12 +77,13 @@ class Circuit:
     def _ask_for_it(self) -> None:
         while self._why is not None and (broker := self._broker()) is not None:
             time.sleep(ASK_EVERY_S)
+            tried_at = time.monotonic()
             try:
                 self._ask(broker)
             except Exception as error:  # noqa: BLE001 whatever it is, the broker does not answer
                 logger.debug("the broker is still away: %r", error)
             else:
-                self.close()
+                self.close(tried_at=tried_at)
             finally:
                 _leave(broker)
                 del broker

@@ -114,12 +114,12 @@ class Mark:
         self._left = int(left)
 
     def _look_at_eviction(self, broker: "RedisBroker") -> None:
-        self._looked_at = time.monotonic()
+        self._looked_at = tried_at = time.monotonic()
         why = evicts(broker)
         if why is not None:
             self._evicts.report(why)
         else:
-            self._evicts.resolved("the broker evicts nothing any more")
+            self._evicts.resolved("the broker evicts nothing any more", tried_at=tried_at)
 
 
 mark: PerOutbox[Mark] = PerOutbox(Mark)

@@ -80,7 +80,7 @@ def _relay(lease_s: float | None) -> int:
         return 0
     lease_s = lease_s or getattr(broker, "lease_s", None) or LEASE_S
     until = _after_the_clock_was_set(lease_s)
-    sent, stop_at = 0, time.monotonic() + ROUND_S
+    sent, tried_at = 0, time.monotonic()
     try:
         if is_redis(broker):
             _send_what_was_lost(broker, until)
@@ -97,13 +97,13 @@ def _relay(lease_s: float | None) -> int:
                 sent += outcome.sent
                 if outcome.away is not None:
                     raise outcome.away
-                if time.monotonic() > stop_at:
+                if time.monotonic() > tried_at + ROUND_S:
                     break
         sent += release_all()
     except BrokerUnavailable as error:
         _broker_is_away.here.report(f"the relay waits for the broker: {error}")
     else:
-        _broker_is_away.here.resolved("the broker answers the relay again")
+        _broker_is_away.here.resolved("the broker answers the relay again", tried_at=tried_at)
     if sent:
         logger.info("relayed jobs=%d", sent)
     return sent

@@ -1,6 +1,7 @@
 """What cannot be sent: the broker is away or refuses a job, or a row is bad. Others are sent."""
 
 import itertools
+import sys
 import time
 
 import dramatiq
@@ -161,3 +162,27 @@ def test_a_worker_keeps_the_row_that_it_cannot_read(marked: Outbox):
     assert dead.id == bad
     assert "cannot be read" in dead.error
     assert dead.leased_by is None
+
+
+def test_a_relay_that_began_before_the_broker_went_away_does_not_say_that_it_is_back(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    # Given a relay that has sent all jobs, when another one finds the broker gone
+    broker = dramatiq.get_broker()
+
+    def another() -> int:
+        gone = jobs.connect("redis://127.0.0.1:1")
+        assert jobs.relay() == 0
+        gone.close()
+        dramatiq.set_broker(broker)
+        return 0
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sys.modules["gifster.jobs.relay"], "release_all", another)
+        assert jobs.relay() == 0
+
+    # I expect the log to say so until a relay that began later has an answer
+    assert caplog.text.count("the relay waits for the broker") == 1
+    assert "the broker answers the relay again" not in caplog.text
+    assert jobs.relay() == 0
+    assert caplog.text.count("the broker answers the relay again") == 1

@@ -19,7 +19,7 @@ from dramatiq.middleware import SkipMessage
 
 from chaos.proxy import FaultProxy
 from gifster import jobs
-from gifster.jobs import circuit, heartbeat, sending
+from gifster.jobs import asking, circuit, heartbeat, sending
 from gifster.jobs.asking import BrokerUnavailable
 from gifster.jobs.brokers import connection, rabbitmq
 from gifster.jobs.brokers.fair import FairScheduler
@@ -102,6 +102,27 @@ def test_a_broker_is_tried_again_without_a_relay(
         return outbox.queued() > before
 
     assert eventually(sent)
+
+
+def test_an_answer_to_a_question_from_before_does_not_end_the_silence(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a broker that takes a probe, when it goes silent for another thread meanwhile
+    broker = dramatiq.get_broker()
+    its, write = asking.circuit_to(broker), asking._write
+
+    def probe(broker: dramatiq.Broker) -> None:
+        write(broker)
+        its.open("nothing within 3 s")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asking, "_write", probe)
+        assert jobs.ping(broker) == "PONG"
+        assert its.why_open == "nothing within 3 s"
+
+    # I expect the answer to the next one to end it
+    assert jobs.ping(broker) == "PONG"
+    eventually(lambda: its.why_open is None)
 
 
 def test_the_threads_that_send_learn_of_it_in_their_own_time(
