@@ -17,7 +17,7 @@ import dramatiq.broker
 from peewee import fn
 
 from gifster.jobs import clock, dead, dropping, recurring, states, worker_rows
-from gifster.jobs.brokers.base import FairBroker
+from gifster.jobs.brokers.abilities import abilities
 from gifster.jobs.brokers.fair import QueueWeight
 from gifster.jobs.dead import NoSuchJob
 from gifster.jobs.dropping import JobIsRunning
@@ -123,8 +123,7 @@ def _idle() -> set[str]:
 
 
 def _weights() -> Mapping[str, QueueWeight]:
-    broker = dramatiq.broker.global_broker
-    return broker.weights if isinstance(broker, FairBroker) else {}
+    return abilities(dramatiq.broker.global_broker).weights
 
 
 @needs(Job)

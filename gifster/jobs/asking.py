@@ -6,11 +6,12 @@ only in a process that has a Redis broker.
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import dramatiq
 import dramatiq.broker
 
+from gifster.jobs.brokers.abilities import is_redis, is_stub
 from gifster.jobs.circuit import SLOW_S, Circuit, circuit_of
 
 if TYPE_CHECKING:
@@ -27,18 +28,6 @@ class BrokerUnavailable(Exception):
 
 class NoBroker(BrokerUnavailable):
     """This process has no broker; the log says so."""
-
-
-def is_redis(broker: dramatiq.Broker) -> "TypeGuard[RedisBroker]":
-    """Whether it is Dramatiq's broker for Redis, or ours."""
-    loaded = sys.modules.get("dramatiq.brokers.redis")
-    return loaded is not None and isinstance(broker, loaded.RedisBroker)
-
-
-def is_stub(broker: dramatiq.Broker) -> bool:
-    """Whether it is Dramatiq's broker for tests, or ours."""
-    loaded = sys.modules.get("dramatiq.brokers.stub")
-    return loaded is not None and isinstance(broker, loaded.StubBroker)
 
 
 def away(error: Exception) -> BrokerUnavailable | None:

@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary, ref
 
 import dramatiq
 
+from gifster.jobs.brokers.abilities import connects_each_thread
+
 logger = logging.getLogger("gifster.jobs")
 
 #: An attempt that fails sooner makes nobody wait (seconds).
@@ -91,7 +93,7 @@ class Circuit:
 
 def _leave(broker: dramatiq.Broker) -> None:
     """Close the connection that this thread has, where each thread has its own (RabbitMQ)."""
-    if hasattr(type(broker), "connection"):
+    if connects_each_thread(broker):
         del broker.connection  # type: ignore[attr-defined]
 
 

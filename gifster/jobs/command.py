@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import peewee
 
 from gifster.jobs import scheduler
-from gifster.jobs.asking import is_stub
+from gifster.jobs.brokers.abilities import is_stub
 from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.job import outbox_database
 from gifster.jobs.old_schema import what_lacks

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import dramatiq
 import dramatiq.broker
 import peewee
 from peewee import SQL, fn
 
 from gifster.jobs import clock
+from gifster.jobs.brokers.abilities import abilities
 from gifster.jobs.job import Job
 from gifster.jobs.statements import Statement
 
@@ -37,7 +37,7 @@ def sent_of_group(group: Any, queue: Any, now: Any) -> Any:
 
 def most_of_group() -> int:
     """How many jobs of a group may be with the broker at once, as `connect()` set it."""
-    return int(getattr(dramatiq.broker.global_broker, "max_per_group", None) or MAX_PER_GROUP)
+    return abilities(dramatiq.broker.global_broker).max_per_group or MAX_PER_GROUP
 
 
 #: Runs with many a job that is enqueued.

@@ -21,7 +21,7 @@ from dramatiq.broker import MessageProxy
 from dramatiq.middleware import Middleware
 
 from gifster.jobs import clock
-from gifster.jobs.brokers.base import FairBroker
+from gifster.jobs.brokers.abilities import abilities
 from gifster.jobs.memory_limit import MemoryLimit, memory_bytes
 from gifster.jobs.middleware import is_throttled
 from gifster.jobs.old_schema import explained
@@ -162,7 +162,7 @@ class Heartbeat(Middleware):
         changed = signalled is not None and signalled != told
         wanted = row.quiet if told is None else bool(told)
         row.quiet = signalled if signalled is not None else wanted
-        scheduler = broker.scheduler if isinstance(broker, FairBroker) else None
+        scheduler = abilities(broker).scheduler
         if scheduler is not None:
             everything = row.quiet or self._memory.is_exceeded
             scheduler.pause(paused_queues(), everything=everything, for_s=ORDERS_HOLD_S)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import dramatiq
 
-from gifster.jobs.asking import is_redis, unavailable
+from gifster.jobs.asking import unavailable
+from gifster.jobs.brokers.abilities import is_redis
 from gifster.jobs.identity import identity_of
 from gifster.jobs.job import Job
 from gifster.jobs.per_outbox import PerOutbox

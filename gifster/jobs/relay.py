@@ -19,7 +19,8 @@ import peewee
 from peewee import fn
 
 from gifster.jobs import clock
-from gifster.jobs.asking import BrokerUnavailable, ask_again, is_redis, unavailable
+from gifster.jobs.asking import BrokerUnavailable, ask_again, unavailable
+from gifster.jobs.brokers.abilities import abilities, is_redis
 from gifster.jobs.groups import release_all
 from gifster.jobs.job import (
     NEVER,
@@ -78,7 +79,7 @@ def _relay(lease_s: float | None) -> int:
     broker = current_broker()
     if broker is None:
         return 0
-    lease_s = lease_s or getattr(broker, "lease_s", None) or LEASE_S
+    lease_s = lease_s or abilities(broker).lease_s or LEASE_S
     until = _after_the_clock_was_set(lease_s)
     sent, tried_at = 0, time.monotonic()
     try:
@@ -287,12 +288,9 @@ def _send_what_was_lost(broker: "RedisBroker", now: float) -> None:
     if loss is not None:
         _make_due(now, loss.why, loss.level, sent_since=loss.since)
     mark.here.leave(broker)
-    mend: Any = getattr(broker, "mend", None)
-    if mend is None:
-        return
     for queue in sorted(broker.get_declared_queues()):
         try:
-            count = mend(queue)
+            count = abilities(broker).mend(queue)
         except Exception as error:
             raise unavailable(error) from error
         if count:

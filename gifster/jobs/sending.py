@@ -10,7 +10,8 @@ import importlib.util
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
@@ -26,6 +27,7 @@ from gifster.jobs.asking import (
     is_of_redis,
     ping,
 )
+from gifster.jobs.brokers.abilities import abilities, connects_each_thread
 from gifster.jobs.circuit import SLOW_S
 from gifster.jobs.problem import Problem
 
@@ -107,9 +109,9 @@ def send_each(messages: Sequence[dramatiq.Message[Any]]) -> list[Exception | Non
 def _send_to(
     broker: dramatiq.Broker, messages: Sequence[dramatiq.Message[Any]]
 ) -> list[Exception | None]:
-    enqueue_each: Any = getattr(broker, "enqueue_each", None)
-    if len(messages) > 1 and enqueue_each is not None:
-        return [None if e is None else away(e) or e for e in enqueue_each(messages)]
+    together = abilities(broker).enqueue_each(messages) if len(messages) > 1 else None
+    if together is not None:
+        return [None if e is None else away(e) or e for e in together]
     outcomes: list[Exception | None] = []
     for message in messages:
         outcomes.append(_send(broker, message))
@@ -122,7 +124,7 @@ def _send(broker: dramatiq.Broker, message: dramatiq.Message[Any]) -> Exception 
     try:
         broker.enqueue(message)
     except Exception as error:  # noqa: BLE001 whatever it is, the other messages are sent
-        if isinstance(error, BrokerError) and hasattr(type(broker), "connection"):
+        if isinstance(error, BrokerError) and connects_each_thread(broker):
             return _unless_it_answers(broker, error)
         return away(error) or error
     return None
@@ -145,15 +147,12 @@ def remove_messages(jobs: Sequence["Job"]) -> int:
     Returns:
       how many messages were removed.
     """
-    broker = dramatiq.broker.global_broker
-    remove: Any = getattr(broker, "remove", None)
-    if broker is None or remove is None or not jobs:
-        return 0
+    its = abilities(dramatiq.broker.global_broker)
     by_queue: dict[str, list[str]] = defaultdict(list)
     for job in jobs:
         by_queue[job.queue].append(job.id)
     try:
-        return sum(int(remove(queue, job_ids)) for queue, job_ids in by_queue.items())
+        return sum(its.remove(queue, job_ids) for queue, job_ids in by_queue.items())
     except Exception as error:
         if away(error) is None:
             raise
@@ -172,11 +171,10 @@ def send_many(messages: Iterable[dramatiq.Message[Any]]) -> int:
     Raises:
       BrokerUnavailable: the broker did not answer, or there is none; says why.
     """
-
-    def one_by_one(broker: dramatiq.Broker) -> int:
-        return len([broker.enqueue(message) for message in messages])
-
-    return _send_all("enqueue_many", one_by_one, messages)
+    broker = _broker_to_send_to()
+    with _unavailable_if_away():
+        sent = abilities(broker).enqueue_many(messages)
+        return _one_by_one(broker, messages) if sent is None else sent
 
 
 def send_bulk(actor: dramatiq.Actor[..., Any], arguments: Iterable[Sequence[Any]]) -> int:
@@ -194,11 +192,12 @@ def send_bulk(actor: dramatiq.Actor[..., Any], arguments: Iterable[Sequence[Any]
       TypeError: JSON cannot hold an argument, or the arguments of a job are a text.
     """
     each = map(_not_a_text, arguments)
-
-    def one_by_one(broker: dramatiq.Broker) -> int:
-        return len([broker.enqueue(actor.message(*values)) for values in each])
-
-    return _send_all("enqueue_calls", one_by_one, actor, each)
+    broker = _broker_to_send_to()
+    with _unavailable_if_away():
+        sent = abilities(broker).enqueue_calls(actor, each)
+        if sent is None:
+            sent = _one_by_one(broker, (actor.message(*values) for values in each))
+        return sent
 
 
 def _not_a_text(values: Sequence[Any]) -> Sequence[Any]:
@@ -208,14 +207,22 @@ def _not_a_text(values: Sequence[Any]) -> Sequence[Any]:
     return values
 
 
-def _send_all(together: str, one_by_one: Callable[[dramatiq.Broker], int], *what: Any) -> int:
-    """Send by that method of the broker, or one by one if the broker does not have it."""
+def _broker_to_send_to() -> dramatiq.Broker:
     broker = current_broker()
     if broker is None:
         raise NoBroker("no broker is set: call jobs.connect(url) first")
-    send: Any = getattr(broker, together, None)
+    return broker
+
+
+def _one_by_one(broker: dramatiq.Broker, messages: Iterable[dramatiq.Message[Any]]) -> int:
+    return len([broker.enqueue(message) for message in messages])
+
+
+@contextmanager
+def _unavailable_if_away() -> Iterator[None]:
+    """Raise an error of the broker as `BrokerUnavailable`."""
     try:
-        return one_by_one(broker) if send is None else int(send(*what))
+        yield
     except Exception as error:
         if isinstance(error, BrokerError) or is_of_redis(error):
             raise BrokerUnavailable(str(error)) from error

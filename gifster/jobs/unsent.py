@@ -7,7 +7,6 @@ queue has others, and the job is sent a minute after its commit, as before. If t
 second message comes, once, which finds the row leased or gone.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import dramatiq
@@ -15,6 +14,7 @@ import peewee
 
 from gifster.jobs import clock
 from gifster.jobs.asking import unavailable
+from gifster.jobs.brokers.abilities import abilities
 from gifster.jobs.job import RESEND_AFTER_S, Job
 
 #: A job may be on its way for so long (seconds). A broker answers in less.
@@ -24,15 +24,11 @@ MOST = 500
 
 
 def unsent(broker: dramatiq.Broker) -> list[peewee.Expression]:
-    """Which jobs have no message, as one condition for each of their queues; none for brokers that
-    cannot tell.
+    """Which jobs have no message, as one condition for each of their queues.
 
     Raises:
       BrokerUnavailable: the broker did not answer.
     """
-    may_hold: Any = getattr(broker, "may_hold", None)
-    if may_hold is None:
-        return []
     now = clock.now(Job._meta.database)
     # Neither retried nor relayed: then `send_at` is a minute after it was handed to its sender.
     its_first = (Job.sendings == 0) & (Job.attempts == 0) & (Job.deaths == 0)
@@ -41,12 +37,12 @@ def unsent(broker: dramatiq.Broker) -> list[peewee.Expression]:
     may_be = since & waits & its_first & Job.due_at.is_null()
     found: Any = Job.select(Job.queue).where(may_be).order_by(Job.send_at).limit(MOST).tuples()
     queues = sorted({queue for (queue,) in list(found)})
-    return [may_be & (Job.queue == each) for each in queues if not _has(may_hold, each)]
+    return [may_be & (Job.queue == each) for each in queues if not _may_hold(broker, each)]
 
 
-def _has(may_hold: Callable[[str, int], bool], queue: str) -> bool:
+def _may_hold(broker: dramatiq.Broker, queue: str) -> bool:
     running = Job.leased_by.is_null(False) & (Job.queue == queue)
     try:
-        return may_hold(queue, Job.select().where(running).count())
+        return abilities(broker).may_hold(queue, Job.select().where(running).count())
     except Exception as error:
         raise unavailable(error) from error

@@ -14,13 +14,14 @@ from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
 
+from gifster.jobs.brokers.abilities import Abilities
 from gifster.jobs.brokers.fair import AnyMessage, FairScheduler, QueueWeight, group_of
 from gifster.jobs.brokers.fetched import Fetched
 from gifster.jobs.brokers.foreign import ForeignMessages
 from gifster.jobs.brokers.work_queue import WorkQueue
 
 
-class FairBroker(dramatiq.Broker):
+class FairBroker(Abilities, dramatiq.Broker):
     """Mixed in before one of Dramatiq's brokers.
 
     Parameters:
@@ -38,12 +39,6 @@ class FairBroker(dramatiq.Broker):
         super().__init__(**options)
         self.foreign = ForeignMessages(identity)
         self.weights = dict(weights or {})
-        #: How many jobs of a group may be with the broker at once; None for `MAX_PER_GROUP`.
-        self.max_per_group: int | None = None
-        #: How long the workers' leases hold (seconds); None for `LEASE_S`.
-        self.lease_s: float | None = None
-        #: Made when a worker boots.
-        self.scheduler: FairScheduler | None = None
         first = type(self.middleware[0]) if self.middleware else None
         # Before all other middleware, which may look for the scheduler.
         self.add_middleware(_MakeScheduler(self.weights), before=first)

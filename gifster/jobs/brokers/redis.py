@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import dramatiq
@@ -61,8 +61,8 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
         self.wake_up = WakeUp(self.client, self._channel)
         self.acks = Acks(self.client, self.namespace, self.broker_id)
         self.in_hand = InHand(self)
-        self.remove = Removal(self.client, self.namespace).remove
-        self.mend = Mending(self.client, self.namespace, self._channel).mend
+        self._removal = Removal(self.client, self.namespace)
+        self._mending = Mending(self.client, self.namespace, self._channel)
         self._maintained = threading.local()
         stock: Any = self.scripts["dispatch"].script
         self.scripts["dispatch"] = self.client.register_script(ITS_CLOCK + stock)
@@ -316,6 +316,14 @@ class RedisBroker(FairBroker, QuickHooks, dramatiq_redis.RedisBroker):
           redis.RedisError
         """
         return int(self.client.hlen(f"{self.namespace}:{queue}.msgs")) > running
+
+    def remove(self, queue: str, rows: Collection[str]) -> int:
+        """Remove messages of jobs whose rows are gone, as `Removal` does."""
+        return self._removal.remove(queue, rows)
+
+    def mend(self, queue: str) -> int:
+        """Put messages back into a queue, as `Mending` does."""
+        return self._mending.mend(queue)
 
     def fetched_ids(self, queue: str) -> set[str]:
         """The ids in Redis of the messages of a queue that Redis counts as fetched by this process.

@@ -11,6 +11,7 @@ from dramatiq.brokers import stub
 from dramatiq.common import q_name
 from dramatiq.middleware import Middleware
 
+from gifster.jobs.brokers.abilities import Abilities
 from gifster.jobs.sending import FOR_TESTS
 
 logger = logging.getLogger("gifster.jobs")
@@ -19,7 +20,7 @@ logger = logging.getLogger("gifster.jobs")
 CANNOT_START = 2
 
 
-class StubBroker(stub.StubBroker):
+class StubBroker(Abilities, stub.StubBroker):
     """A broker in memory. Weights, limits and pauses of queues mean nothing to it.
 
     Parameters:
@@ -28,8 +29,6 @@ class StubBroker(stub.StubBroker):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.max_per_group: int | None = None
-        self.lease_s: float | None = None
         self.add_middleware(_NoWorkerProcesses())
 
     def enqueue(
