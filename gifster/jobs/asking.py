@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dramatiq
 import dramatiq.broker
 
-from gifster.jobs.brokers.abilities import is_redis, is_stub
+from gifster.jobs.brokers.abilities import connects_each_thread, is_redis
 from gifster.jobs.circuit import SLOW_S, Circuit, circuit_of
 
 if TYPE_CHECKING:
@@ -105,10 +105,11 @@ def circuit_to(broker: dramatiq.Broker) -> Circuit:
 
 
 def _ask(broker: dramatiq.Broker) -> None:
-    """Ask a broker whether it takes messages; raise its error if it does not."""
+    """Ask a broker whether it takes messages; raise its error if it does not. One of which nobody
+    knows how to ask it counts as if it did: what it does not take, it refuses."""
     if is_redis(broker):
         _write(broker)
-    elif not is_stub(broker):
+    elif connects_each_thread(broker):
         _open_a_channel(broker)
 
 

@@ -9,6 +9,7 @@ from gifster import jobs
 from gifster.jobs import Job, admin
 from gifster.jobs.brokers.abilities import Abilities, abilities
 from gifster.jobs.brokers.redis import RedisBroker
+from tests.jobs.backlog import backlog
 from tests.jobs.conftest import Outbox
 
 
@@ -53,6 +54,15 @@ def test_jobs_are_sent_one_by_one_to_a_broker_of_an_application(memory: Memory):
     assert [queue.weight for queue in admin.queues()] == [1]
     assert jobs.clear("waiting") == 1
     assert not Job.select().exists()
+
+
+def test_the_relay_sends_jobs_to_a_broker_of_an_application(memory: Memory):
+    assert jobs.ping(memory) == "PONG"
+    backlog(3)
+
+    assert jobs.relay() == 3
+
+    assert len(memory.sent) == 3
 
 
 def test_the_settings_may_be_set_on_any_broker(memory: Memory):
