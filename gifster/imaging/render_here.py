@@ -22,8 +22,9 @@ from gifster.imaging.plan import Plan, shrinks
 from gifster.imaging.recipe import Image
 from gifster.imaging.timing import WHOLE, Timing
 
-#: How many frames a second a GIF, WebP or PNG of a video has at most.
-_FPS_OF_VIDEOS = 15
+#: How many frames a second a GIF, WebP or PNG of a video has at most, unless its recipe says
+#: otherwise, and in any case: browsers show a frame of up to 10 ms for 100 ms.
+_FPS_OF_VIDEOS, _MOST_FPS = 15, 90
 #: The types in which an animation stays animated.
 _ANIMATED_TYPES = {"image/gif", "image/webp", "image/avif", "image/png", *video.TYPES}
 #: The longest side that a format can have (pixels), and libjpeg's and x264's limits.
@@ -109,9 +110,10 @@ def _of_source(recipe: Image, info: ImageInfo) -> Image:
     if result_type == "image/png":
         recipe = replace(recipe, percent=None)
     is_film = result_type in video.TYPES
-    if info.content_type not in VIDEO_TYPES or is_film or recipe.timing.most_fps is not None:
+    if info.content_type not in VIDEO_TYPES or is_film:
         return recipe
-    return replace(recipe, timing=replace(recipe.timing, most_fps=_FPS_OF_VIDEOS))
+    most_fps = min(recipe.timing.most_fps or _FPS_OF_VIDEOS, _MOST_FPS)
+    return replace(recipe, timing=replace(recipe.timing, most_fps=most_fps))
 
 
 def _as_read(info: ImageInfo, plans: Sequence[Plan]) -> ImageInfo:

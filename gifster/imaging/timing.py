@@ -46,6 +46,8 @@ class Timing:
 
         def shows(begins_ms: float, ends_ms: float) -> bool:
             begins_ms, ends_ms = max(0, begins_ms - self.start_ms), ends_ms - self.start_ms
+            if self.start_ms and 0 < ends_ms <= _SCRAP_MS:
+                return True  # in case that no other frame comes
             return ends_ms > begins_ms and (pace is None or pace.shown_ms(ends_ms) > 0)
 
         return shows
@@ -63,24 +65,30 @@ class Timing:
 _NOTHING: Box = (0, 0, 0, 0)
 #: What is left of a frame for less than this is not shown: the times of frames are rounded.
 _TINY_MS = 1.0
+#: Nor is what a part keeps of its first and its last frame for up to this: browsers would show it
+#: for 100 ms (see `delays`).
+_SCRAP_MS = 10
 #: All of an animation, as it is.
 WHOLE = Timing()
 
 
 def _part(frames: Iterator[Frame], start_ms: int, end_ms: int | None) -> Iterator[Frame]:
-    now_ms, skipped = 0, _NOTHING
+    now_ms, shown_ms, skipped = 0, start_ms, _NOTHING
+    last_ms = math.inf if end_ms is None else end_ms
     last: Frame | None = None
     for picture, changed, delay_ms in frames:
-        begins, now_ms = now_ms, now_ms + delay_ms
-        if now_ms <= start_ms:
+        now_ms += delay_ms
+        rest_ms = now_ms - start_ms
+        if rest_ms <= (_SCRAP_MS if start_ms and now_ms < last_ms else 0):
             skipped = _both(changed, skipped)
-            last = Frame(picture, skipped, max(1, delay_ms))
+            last = Frame(picture, skipped, rest_ms if rest_ms > 0 else max(1, delay_ms))
             continue
         last = None
-        ends = now_ms if end_ms is None else min(now_ms, end_ms)
-        yield Frame(picture, _both(changed, skipped), ends - max(begins, start_ms))
-        skipped = _NOTHING
-        if end_ms is not None and now_ms >= end_ms:
+        is_end = now_ms >= last_ms - _SCRAP_MS
+        ends = int(last_ms) if is_end else now_ms
+        yield Frame(picture, _both(changed, skipped), ends - shown_ms)
+        shown_ms, skipped = ends, _NOTHING
+        if is_end:
             return
     if last is not None:  # it is shorter than the file says
         yield last

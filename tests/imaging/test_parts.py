@@ -9,15 +9,18 @@ from typing import Any
 
 import av
 import PIL.Image
+import PIL.ImageSequence
 import pytest
 
 from gifster import imaging
 from gifster.imaging import Fingerprint, Image, fingerprinting, video_frames
+from gifster.imaging.delays import displayed_ms
 from gifster.imaging.frame import Frame
 from gifster.imaging.frames import frames
 from gifster.imaging.probe import probe
 from gifster.imaging.timing import Timing
 from tests import images
+from tests.imaging.recordings import H264, ffmpeg
 
 RATE, FRAMES = 20, 160
 
@@ -120,6 +123,53 @@ def test_an_animation_that_is_shorter_than_it_says_shows_its_last_frame():
     given = [Frame(PIL.Image.new("RGB", (1, 1)), (0, 0, 1, 1), 50)] * 2
 
     assert [f.delay_ms for f in Timing(200, 400).apply(iter(given))] == [50]
+
+
+@pytest.mark.parametrize("format", ["gif", "webp", "png"])
+def test_no_scrap_of_a_frame_is_left(tmp_path: Path, format: str):
+    # Given an animation, and a part that begins and ends 5 ms before and behind a frame
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(images.gif((60, 40), [70, 100, 110, 100]))
+    part = Image().trim(0.065, 0.285).convert(format)
+
+    images.make(source, {target: part})
+
+    # I expect the frame between to take the rest, as browsers show one of 5 ms for 100 ms
+    assert sum(displayed_ms(delay) for delay in delays(target)) == pytest.approx(220, abs=5)
+    assert len(delays(target)) == 2
+
+
+def test_a_part_that_begins_just_before_the_end_has_the_last_frame(tmp_path: Path):
+    source, target = tmp_path / "source", tmp_path / "target.png"
+    source.write_bytes(ramp("mp4", "libx264"))
+
+    info = probe(source, videos=True)
+    list(imaging.render_unsandboxed(source, info, {target: Image().trim(7.995)}))
+
+    with PIL.Image.open(target) as picture:
+        red = picture.convert("RGB").getpixel((0, 0))
+    assert isinstance(red, tuple)
+    assert red[0] == pytest.approx(FRAMES - 1, abs=4)
+
+
+def test_no_frame_of_a_quick_video_is_too_short(tmp_path: Path):
+    source, target = tmp_path / "source.mp4", tmp_path / "target"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=96x64:r=120:d=0.5", *H264, source)
+    info = probe(source, videos=True)
+
+    recipes = {target: Image().fps(120).convert("webp")}
+    list(imaging.render_unsandboxed(source, info, recipes))
+
+    assert sum(displayed_ms(delay) for delay in delays(target)) == pytest.approx(500, abs=12)
+
+
+def delays(path: Path) -> list[int]:
+    with PIL.Image.open(path) as picture:
+        found = []
+        for frame in PIL.ImageSequence.Iterator(picture):
+            frame.load()
+            found.append(round(frame.info["duration"]))
+    return found
 
 
 def prints(source: Path, folder: Path, shown: Image, original: Image | None) -> Fingerprint:
