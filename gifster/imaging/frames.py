@@ -10,6 +10,7 @@ from gifster.imaging import appearance, gif_frames, pillow, png_frames, video_fr
 from gifster.imaging.delays import displayed_ms
 from gifster.imaging.frame import MAX_COMPARED_PIXELS, Frame, changed_box
 from gifster.imaging.image_info import VIDEO_TYPES, ImageInfo
+from gifster.imaging.masks import without_alpha
 from gifster.imaging.timing import WHOLE, Timing
 
 
@@ -55,7 +56,7 @@ def _frames_by_pillow(source: Path, info: ImageInfo) -> Iterator[Frame]:
             now_ms += displayed_ms(frame.info.get("duration") or 0)
             delay_ms = round(now_ms) - rounded_ms
             rounded_ms += delay_ms
-            picture = pillow.upright(frame, look)
+            picture = without_alpha(pillow.upright(frame, look))
             yield Frame(picture, changed_box(picture, before), delay_ms)
             if compares:
                 before = picture.copy() if picture is frame else picture

@@ -84,3 +84,10 @@ def pixels_under(mask: PIL.Image.Image, picture: PIL.Image.Image) -> PIL.Image.I
     channels = PIL.Image.merge("RGB", (mask, mask, mask))
     pixels = bytes(compress(picture.tobytes(), channels.tobytes()))
     return PIL.Image.frombytes("RGB", (len(pixels) // 3, 1), pixels)
+
+
+def without_alpha(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """A picture as RGB if nothing of it is transparent: that is faster to work on, and smaller."""
+    if picture.mode == "RGBA" and picture.getchannel("A").getextrema()[0] == 255:
+        return picture.convert("RGB")
+    return picture

@@ -19,11 +19,12 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-from gifster.imaging import colors, heic, orientation, stripping
+from gifster.imaging import colors, heic, orientation, stripping, webp_chunks
 from gifster.imaging.appearance import Appearance
 from gifster.imaging.errors import Unreadable
 from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.probe import DECODER_ERRORS
+from gifster.imaging.reader import Reader
 
 #: Pillow's names of the formats.
 FORMATS = {
@@ -85,6 +86,9 @@ def _opened(source: Path | IO[bytes], info: ImageInfo) -> Iterator[IO[bytes]]:
         if info.content_type in stripping.FORMATS and info.content_type not in _READ_BY_PLACE:
             with suppress(Unreadable):
                 pieces = stripping.stripped(file, info.content_type)
+        hint = webp_chunks.missing_hint(Reader(file)) if info.content_type == "image/webp" else None
+        if pieces is not None and hint is not None:
+            pieces.replace(*hint)
         file.seek(0)
         yield file if pieces is None else pieces.open(file)
 

@@ -12,6 +12,7 @@ from PIL.Image import Resampling
 from gifster.imaging.boxes import Box, is_empty
 from gifster.imaging.frame import Frame
 from gifster.imaging.image_info import ImageInfo
+from gifster.imaging.masks import without_alpha
 from gifster.imaging.padding import Backdrop
 from gifster.imaging.palette import PaletteSamples
 from gifster.imaging.patches import UNCHANGED, Canvas, Patch
@@ -147,16 +148,9 @@ class Scaler:
             min(bottom, math.ceil(exact[3] + reach_y)),
         )
         is_whole = around == (0, 0, *picture.size)
-        piece = _without_alpha(picture if is_whole else picture.crop(around))
+        piece = without_alpha(picture if is_whole else picture.crop(around))
         inner = (exact[0] - around[0], exact[1] - around[1],
                  min(exact[2], right) - around[0], min(exact[3], bottom) - around[1])  # fmt: skip
         size = box[2] - box[0], box[3] - box[1]
         narrow = piece.mode == "RGBA" and min(scale_x, scale_y) >= _NARROW_FROM
         return Patch(piece.resize(size, _NARROW_FILTER if narrow else _FILTER, box=inner), box)
-
-
-def _without_alpha(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """RGB where nothing is transparent: that is faster to work on."""
-    if picture.mode == "RGBA" and picture.getchannel("A").getextrema()[0] == 255:
-        return picture.convert("RGB")
-    return picture

@@ -22,6 +22,7 @@ from gifster.imaging import (
 from gifster.imaging.appearance import Appearance
 from gifster.imaging.boxes import Box
 from gifster.imaging.image_info import ImageInfo
+from gifster.imaging.masks import without_alpha
 from gifster.imaging.orientation import stored_box, turned, upright_size
 from gifster.imaging.padding import Backdrop
 from gifster.imaging.plan import Plan
@@ -121,6 +122,8 @@ def decode(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> Picture:
         image.draft(None, (width // factor, height // factor))
         factor = max(1, factor * image.width // width)
         pixels = colors.to_srgb(_plain(image, factor, look), look, in_place=True)
+        if info.content_type == "image/webp":
+            pixels = without_alpha(pixels)
         pixels.info = {}
         return Picture(pixels, look.orientation)
 

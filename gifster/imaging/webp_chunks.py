@@ -16,7 +16,9 @@ from gifster.imaging.reader import PART_STEPS, Reader
 _CHUNK_STEPS = 2 * PART_STEPS
 _HEAD = struct.Struct("<4sI")
 _PICTURES = (b"VP8 ", b"VP8L")
-_ANIMATION, _ALL_FLAGS = 0x02, 0x3E
+_ANIMATION, _ALPHA, _ALL_FLAGS = 0x02, 0x10, 0x3E
+#: The byte of a lossless picture's data with the bit that hints at transparency (RFC 9649, 3.4).
+_HINT_AT, _HINT = 4, 0x10
 #: The first bytes of a picture's data contain its size.
 _PICTURE_HEAD_BYTES = 10
 
@@ -48,6 +50,32 @@ def read(reader: Reader, timeline: Timeline) -> Facts:
       OutOfSteps: there are more chunks than the reader has steps.
     """
     return _Walk(reader, timeline).facts()
+
+
+def missing_hint(reader: Reader) -> tuple[int, bytes] | None:
+    """Where a file says that it has no transparency, and the byte that says that it may have some.
+
+    Browsers overlook what the header of an animation (2.7.1) and a lossless still (3.4) say of it,
+    and show the transparency that there is. libwebp believes it.
+
+    Returns:
+      the offset of a byte, and what it should be; None if nothing is to be changed.
+    """
+    reader.seek(12)
+    while reader.size - reader.tell() > _HEAD.size + _HINT_AT:
+        reader.step(_CHUNK_STEPS)
+        kind, size = _HEAD.unpack(reader.read(_HEAD.size))
+        start, content = reader.tell(), reader.read(_HINT_AT + 1)
+        if kind == b"VP8X" and content[0] & _ANIMATION:
+            return _said(start, content[0], _ALPHA)
+        if kind == b"VP8L":
+            return _said(start + _HINT_AT, content[_HINT_AT], _HINT)
+        reader.seek(min(start + size + size % 2, reader.size))
+    return None
+
+
+def _said(at: int, byte: int, flag: int) -> tuple[int, bytes] | None:
+    return None if byte & flag else (at, bytes([byte | flag]))
 
 
 class _Walk:

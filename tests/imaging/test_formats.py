@@ -1,11 +1,13 @@
 """MP4 and WebP versions of animations, as ffmpeg shows them; and delays in other formats."""
 
+import io
 import random
 from pathlib import Path
 from typing import Any
 
 import PIL.Image
 import PIL.ImageDraw
+import PIL.ImageSequence
 import pytest
 
 from gifster import imaging
@@ -191,6 +193,58 @@ def test_a_webp_keeps_partial_and_full_transparency(tmp_path: Path):
         alpha = made.convert("RGBA").getchannel("A")
         assert (alpha.getpixel((2, 2)), alpha.getpixel((50, 50))) == (0, 255)
         assert set(alpha.tobytes()) == {0, 85, 170, 255}
+
+
+@pytest.mark.parametrize("is_extended", [False, True])
+@pytest.mark.parametrize("alpha", [255, 128])
+def test_a_lossless_webp_is_as_transparent_as_its_pixels(
+    tmp_path: Path, is_extended: bool, alpha: int
+):
+    # Given a lossless WebP that says that it has no transparency
+    picture = images.frames((60, 40), 1)[0].convert("RGBA")
+    picture.paste((0, 0, 0, alpha), (20, 10, 40, 30))
+    content = io.BytesIO()
+    picture.save(content, "WEBP", lossless=True, exact=True)
+    chunk = bytearray(content.getvalue()[12:])
+    chunk[12] &= 0xEF
+    if is_extended:
+        chunk[:0] = b"VP8X\x0a\0\0\0\0\0\0\0" + bytes([59, 0, 0, 39, 0, 0])
+    source, target, small = (tmp_path / name for name in ("source", "target.png", "small.webp"))
+    source.write_bytes(b"RIFF" + (len(chunk) + 4).to_bytes(4, "little") + b"WEBP" + chunk)
+
+    images.make(
+        source,
+        {target: Image().convert("png"), small: Image().fit(30, 30)},
+    )
+
+    # I expect what it has, as in browsers
+    with PIL.Image.open(target) as made:
+        assert made.mode == ("RGBA" if alpha < 255 else "RGB")
+        assert made.convert("RGBA").tobytes() == picture.tobytes()
+    with PIL.Image.open(small) as made:
+        pixel = made.convert("RGBA").getpixel((15, 10))
+        assert isinstance(pixel, tuple)
+        assert pixel[3] == pytest.approx(alpha, abs=5)
+
+
+def test_a_moving_webp_is_as_transparent_as_its_frames(tmp_path: Path):
+    # Given an animated WebP whose header says that it has no transparency
+    pictures = [picture.convert("RGBA") for picture in images.frames((60, 40), 3)]
+    for picture in pictures:
+        picture.paste((0, 0, 0, 0), (20, 10, 40, 30))
+    source, target = tmp_path / "source", tmp_path / "target.png"
+    images.saved(pictures, source, "WEBP")
+    content = bytearray(source.read_bytes())
+    content[20] &= 0xEF
+    source.write_bytes(content)
+
+    images.make(source, {target: Image().convert("png")})
+
+    # I expect that each frame is transparent where its pixels are, as in browsers
+    with PIL.Image.open(target) as made:
+        for frame in PIL.ImageSequence.Iterator(made):
+            alpha = frame.convert("RGBA").getchannel("A")
+            assert (alpha.getpixel((30, 20)), alpha.getpixel((5, 35))) == (0, 255)
 
 
 def test_a_webp_is_transparent_around_opaque_frames(tmp_path: Path):
