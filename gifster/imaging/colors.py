@@ -32,6 +32,8 @@ def plain(picture: PIL.Image.Image, look: Appearance) -> PIL.Image.Image:
         return _with_alpha(picture, clear)
     if picture.mode in _SIXTEEN_BITS or picture.mode in ("I", "F"):
         return _eight_bits(picture)
+    if picture.mode == "La":  # of a TIFF
+        return picture.convert("LA")
     if picture.has_transparency_data:
         return picture if picture.mode in ("RGBA", "LA") else picture.convert("RGBA")
     if picture.mode in _PLAIN:

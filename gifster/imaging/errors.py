@@ -28,6 +28,12 @@ class TooComplex(Unreadable):
     code = "too_complex"
 
 
+class Unsupported(Unreadable):
+    """The content is of a kind of its type that is not read here, such as a rare compression."""
+
+    code = "unsupported"
+
+
 class TooManyPixels(ImagingError):
     """A frame has more pixels than the decoder accepts."""
 

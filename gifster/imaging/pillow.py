@@ -19,9 +19,9 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-from gifster.imaging import colors, heic, orientation, stripping, webp_chunks
+from gifster.imaging import colors, heic, orientation, stripping, tiff, webp_chunks
 from gifster.imaging.appearance import Appearance
-from gifster.imaging.errors import Unreadable
+from gifster.imaging.errors import Unreadable, Unsupported
 from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.probe import DECODER_ERRORS
 from gifster.imaging.reader import Reader
@@ -63,6 +63,9 @@ def open_image(source: Path | IO[bytes], info: ImageInfo) -> Iterator[PIL.Image.
     except PIL.Image.DecompressionBombError:
         raise Unreadable("The image has too many pixels to be decoded.") from None
     except DECODER_ERRORS as error:
+        if info.content_type == "image/tiff" and isinstance(error, PIL.UnidentifiedImageError):
+            # Its structure was read before.
+            raise Unsupported(f"This kind of TIFF cannot be read here. {tiff.INSTEAD}") from error
         # A progressive JPEG keeps all coefficients in memory at once, whatever size is wanted, and
         # the decoder does not say that it got no memory.
         if info.content_type == "image/jpeg" and info.width * info.height > _MANY_PIXELS:

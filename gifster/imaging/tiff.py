@@ -1,17 +1,30 @@
-"""Read the structure of a TIFF (TIFF 6.0, section 2): size and orientation of its first page."""
+"""Read the structure of a TIFF (TIFF 6.0, section 2): size and orientation of its first page, and
+whether it is of a kind that Pillow reads."""
 
 import struct
 from typing import NamedTuple
 
-from gifster.imaging.errors import Truncated, Unreadable
+from gifster.imaging.errors import Truncated, Unreadable, Unsupported
 from gifster.imaging.reader import Reader
 
 _WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274
+_BITS, _COMPRESSION, _SAMPLE_FORMAT = 258, 259, 339
+#: The compressions that Pillow's libtiff reads: none, CCITT, LZW, JPEG (of two kinds),
+#: deflate, PackBits, LZMA and Zstandard.
+_READ_COMPRESSIONS = {1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000}
+#: The bits of a sample that Pillow reads, of one and of several samples a pixel; floating-point
+#: numbers of 32 bits alone.
+_READ_BITS, _READ_BITS_OF_SEVERAL, _FLOAT, _FLOAT_BITS = {1, 2, 4, 8, 12, 16, 32}, {8, 16}, 3, 32
 #: Where the parts of the picture are, and how many bytes each has: of strips, and of tiles.
 _OFFSETS, _COUNTS = (273, 324), (279, 325)
+_WANTED = {
+    _WIDTH, _HEIGHT, _ORIENTATION, _BITS, _COMPRESSION, _SAMPLE_FORMAT, *_OFFSETS, *_COUNTS,
+}  # fmt: skip
 #: The struct codes of the types of numbers that are needed, and of BigTIFF's.
 _TYPES = {1: "B", 3: "H", 4: "L", 16: "Q"}
 _MAX_ENTRIES, _MAX_PARTS = 4096, 1_000_000
+#: What to do with one that is not read.
+INSTEAD = "Save it as a PNG, or as a TIFF of 8 bits a sample with LZW compression."
 
 
 class Facts(NamedTuple):
@@ -32,6 +45,7 @@ def read(reader: Reader) -> Facts:
 
     Raises:
       Truncated: the file ends in the middle of the picture.
+      Unsupported: Pillow does not read this kind.
       Unreadable: the structure is wrong.
       OutOfSteps: there are more entries than the reader has steps.
     """
@@ -39,6 +53,7 @@ def read(reader: Reader) -> Facts:
     width, height = (tags.get(tag, [0])[0] for tag in (_WIDTH, _HEIGHT))
     if width < 1 or height < 1:
         raise Unreadable("The image is damaged.")
+    _check_kind(tags)
     for offsets, counts in zip(_OFFSETS, _COUNTS, strict=True):
         parts = list(zip(tags.get(offsets, []), tags.get(counts, []), strict=False))
         reader.step(len(parts))
@@ -46,6 +61,18 @@ def read(reader: Reader) -> Facts:
             raise Truncated("The file is incomplete: it ends in the middle of the image.")
     orientation = tags.get(_ORIENTATION, [1])[0]
     return Facts(width, height, orientation if 1 <= orientation <= 8 else 1)
+
+
+def _check_kind(tags: dict[int, list[int]]) -> None:
+    """Raises `Unsupported` if Pillow surely does not read pixels of this kind."""
+    compression, bits = tags.get(_COMPRESSION, [1])[0], tags.get(_BITS, [1])
+    known = _READ_BITS if len(bits) == 1 else _READ_BITS_OF_SEVERAL
+    is_odd_float = _FLOAT in tags.get(_SAMPLE_FORMAT, []) and set(bits) != {_FLOAT_BITS}
+    if compression not in _READ_COMPRESSIONS:
+        raise Unsupported(f"A TIFF of compression {compression} cannot be read here. {INSTEAD}")
+    if bits[0] not in known or is_odd_float:
+        shown = ", ".join(map(str, bits[:4]))
+        raise Unsupported(f"A TIFF of {shown} bits a sample cannot be read here. {INSTEAD}")
 
 
 class _Directory:
@@ -73,7 +100,7 @@ class _Directory:
     def _read_entry(self, entry: bytes) -> None:
         tag, kind, count = struct.unpack_from(f"{self._order}2H{self._offset}", entry)
         code = _TYPES.get(kind)
-        wanted = tag in (_WIDTH, _HEIGHT, _ORIENTATION, *_OFFSETS, *_COUNTS)
+        wanted = tag in _WANTED
         if code is None or not wanted or not 0 < count <= _MAX_PARTS or tag in self.tags:
             return
         self._reader.step(count)

@@ -80,6 +80,12 @@ class TooComplex(Unreadable):
     code = "too_complex"
 
 
+class Unsupported(Unreadable):
+    """The content is of a kind of its type that is not read, such as a rare compression."""
+
+    code = "unsupported"
+
+
 class TooManyPixels(UploadError):
     """A frame, or all frames together, have more pixels than the uploader allows."""
 
@@ -177,8 +183,10 @@ class RemoteFailed(UploadError):
 
 _OF_IMAGING = {
     error.code: error
-    for error in (UploadError, Unreadable, Truncated, TooComplex, TooManyPixels, TooManyFrames)
-}
+    for error in (
+        UploadError, Unreadable, Truncated, TooComplex, Unsupported, TooManyPixels, TooManyFrames,
+    )
+}  # fmt: skip
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pillow_heif
 import pytest
 
 from gifster.imaging import Image, ImageInfo, heic
-from gifster.imaging.errors import Truncated, Unreadable
+from gifster.imaging.errors import Truncated, Unreadable, Unsupported
 from gifster.imaging.image_info import UNKNOWN_TYPE
 from gifster.imaging.probe import probe, sniff
 from tests import images
@@ -239,3 +239,72 @@ def test_heic_needs_an_extra_that_is_named(tmp_path: Path, monkeypatch):
     assert (probe(source).content_type, probe(source).is_image) == ("image/heic", False)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'gifster\[heic\]'"):
         heic.register()
+
+
+def tiff_of(bits: list[int], **tags: int) -> bytes:
+    """A TIFF of 8×8 pixels with samples of so many bits, which are all zeros."""
+    entries = {
+        256: (3, [8]), 257: (3, [8]), 258: (3, bits), 259: (3, [tags.get("compression", 1)]),
+        262: (3, [2 if len(bits) > 1 else 1]), 273: (4, [8]), 277: (3, [len(bits)]),
+        279: (4, [8 * sum(bits)]), 339: (3, [tags.get("sample_format", 1)] * len(bits)),
+    }  # fmt: skip
+    directory, behind = b"", b""
+    at = 8 + 8 * sum(bits)
+    after = at + 2 + 12 * len(entries) + 4
+    for tag, (kind, values) in entries.items():
+        packed = struct.pack(f"<{len(values)}{'H' if kind == 3 else 'L'}", *values)
+        if len(packed) > 4:
+            place, behind = struct.pack("<L", after + len(behind)), behind + packed
+        else:
+            place = packed.ljust(4, b"\0")
+        directory += struct.pack("<HHL", tag, kind, len(values)) + place
+    head = b"II*\0" + struct.pack("<L", at) + bytes(8 * sum(bits))
+    return head + struct.pack("<H", len(entries)) + directory + bytes(4) + behind
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (tiff_of([8, 8, 8], compression=50001), "compression 50001"),
+        (tiff_of([12, 12, 12]), "12, 12, 12 bits"),
+        (tiff_of([64], sample_format=3), "64 bits"),
+        (tiff_of([16], sample_format=3), "16 bits"),
+    ],
+)
+def test_a_tiff_of_a_kind_that_is_not_read_says_so_at_once(
+    tmp_path: Path, content: bytes, what: str
+):
+    source = tmp_path / "source"
+    source.write_bytes(content)
+
+    with pytest.raises(Unsupported, match=what) as refused:
+        probe(source)
+
+    assert refused.value.code == "unsupported"
+    assert "damaged" not in str(refused.value)
+
+
+def test_a_tiff_of_a_kind_that_only_the_decoder_knows_is_not_called_damaged(tmp_path: Path):
+    # Given signed colours, which Pillow does not read
+    source = tmp_path / "source"
+    source.write_bytes(tiff_of([8, 8, 8], sample_format=2))
+
+    with pytest.raises(Unsupported, match="Save it as a PNG"):
+        images.make(source, {tmp_path / "target": Image()})
+
+
+@pytest.mark.parametrize("bits", [[8], [8, 8, 8], [16, 16, 16], [1], [4], [16]])
+def test_a_tiff_of_usual_bits_is_read(tmp_path: Path, bits: list[int]):
+    assert made(tmp_path / "source", tiff_of(bits)).size == (8, 8)
+
+
+def test_grey_that_is_multiplied_by_its_alpha_is_read(tmp_path: Path):
+    # Given a TIFF of grey 100 and alpha 128, which says that its alpha is associated
+    content = io.BytesIO()
+    PIL.Image.new("LA", (8, 8), (100, 128)).save(content, "TIFF")
+    unassociated, associated = (struct.pack("<HHLH", 338, 3, 1, kind) for kind in (2, 1))
+    assert unassociated in content.getvalue()
+    source = content.getvalue().replace(unassociated, associated)
+
+    pixel = made(tmp_path / "source", source).convert("RGBA").getpixel((4, 4))
+    assert pixel == pytest.approx((199, 199, 199, 128), abs=1)
