@@ -47,8 +47,14 @@ def _browser() -> Iterator[tuple[Any, asyncio.AbstractEventLoop]]:
 def still(new_context: Callable[..., Any]) -> Callable[..., Any]:
     """Profiles of people who prefer less motion. A page whose pictures move draws itself sixty
     times a second, which takes a third of the browser's processor time. Tests that look at what
-    moves use `MOTION`."""
-    return lambda **options: new_context(**{"reduced_motion": "reduce"} | options)
+    moves use `MOTION`. Nothing fails before a minute is over, as with `eventually`."""
+
+    def patient(**options: Any) -> Any:
+        context = new_context(**{"reduced_motion": "reduce"} | options)
+        context.set_default_timeout(60_000)
+        return context
+
+    return patient
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx._config
 import httpx._transports.default as transports
 import psycopg
 import pytest
@@ -45,6 +46,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Each client of httpx would read the certificate authorities anew, which takes 25 ms of CPU. There
 # are thousands of clients, and hardly one speaks TLS.
 transports.create_ssl_context = functools.cache(transports.create_ssl_context)
+
+# They would wait 5 s for each answer. Those of a server on a busy machine may take longer.
+httpx._config.DEFAULT_TIMEOUT_CONFIG.__init__(60.0)
 
 # The collector would look through all that has been imported again and again, and find nothing.
 gc.disable()

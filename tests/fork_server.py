@@ -112,7 +112,7 @@ class FirstServer:
 
     def stop(self) -> None:
         self._owner.close()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 class ForkServer:

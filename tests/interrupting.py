@@ -35,7 +35,7 @@ def interrupted(work: Callable[[], object], line: int, handler: Callable[[], obj
     # A thread of its own: one that waits forever must not hold up the tests.
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive(), f"the handler of a signal waits forever at line {line}"
     return seen >= line
 

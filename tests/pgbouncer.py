@@ -62,7 +62,7 @@ class PgBouncer:
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            eventually(self._answers, within=20)
+            eventually(self._answers)
         except AssertionError:
             raise AssertionError((self._folder / "log").read_text()) from None
 
@@ -73,7 +73,7 @@ class PgBouncer:
 
     def _answers(self) -> bool:
         try:
-            psycopg.connect(self.url, connect_timeout=3).close()
+            psycopg.connect(self.url, connect_timeout=60).close()
         except psycopg.OperationalError:
             return False
         return True

@@ -50,7 +50,7 @@ class Stack:
         }
         (folder / "tmp").mkdir(exist_ok=True)
         (folder / "settings.toml").touch()  # without one, `gifster migrate` makes no database
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
 
     @property
     def var(self) -> Path:

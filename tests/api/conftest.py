@@ -26,5 +26,5 @@ def _forked_commands() -> Iterator[None]:
 @pytest.fixture
 def connection(web: Stack) -> Iterator[socket.socket]:
     """A connection to the web server, which says nothing yet."""
-    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", web.port), timeout=60) as connection:
         yield connection

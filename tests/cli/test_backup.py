@@ -88,7 +88,7 @@ class Traffic:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(60)
 
 
 def picture(number: int) -> bytes:

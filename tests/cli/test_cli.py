@@ -168,7 +168,7 @@ def test_the_demo_of_a_port_where_something_else_listens_is_refused(bare: Stack)
         thread = threading.Thread(target=answer)
         thread.start()
         refused = bare.run("gifster", "demo", "--port", str(server.getsockname()[1]))
-        thread.join(20)
+        thread.join(60)
 
     assert refused.returncode == 1
     assert "gifster: no Gifster answers on 127.0.0.1:" in refused.stderr

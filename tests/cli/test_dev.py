@@ -109,7 +109,7 @@ def start_dev(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
 def stops(dev: Dev, number: int) -> None:
     """Stop it by a signal; all its processes end in order."""
     dev.process.send_signal(number)
-    assert dev.process.wait(30) == 0
+    assert dev.process.wait(60) == 0
     assert dev.processes() == set()
     assert dev.log.rstrip().endswith("stopped")
     assert "Traceback" not in dev.log
@@ -131,7 +131,7 @@ def test_it_runs_everything_and_its_state_survives(
 
     # And a second one in the same folder to be refused
     refused = start_dev()
-    assert refused.process.wait(30) == 1
+    assert refused.process.wait(60) == 1
     assert f"running in this folder already (process {first.process.pid})" in refused.log
     # Commands read there where it answers
     lock = first.folder / "var" / "dev.lock"
@@ -207,7 +207,7 @@ def test_a_taken_port_is_a_clear_error(start_dev: Callable[..., Dev]):
         taken.listen()
         dev = start_dev(taken.getsockname()[1])
 
-        assert dev.process.wait(30) == 1
+        assert dev.process.wait(60) == 1
         assert f"port {dev.port} cannot be used" in dev.log
         assert f"make dev PORT={dev.port + 1}" in dev.log
         assert "Traceback" not in dev.log

@@ -50,7 +50,7 @@ def test_a_library_moves_to_s3_while_it_is_in_use(
     new = 1 + len(stack.finished(later)["versions"])
     for process in (web, worker):
         process.terminate()
-        process.wait(20)
+        process.wait(60)
     stack.environment["GIFSTER_STORE__KIND"] = "s3"
     stack.start_web()
     stack.start_worker()

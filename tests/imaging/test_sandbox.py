@@ -93,15 +93,15 @@ def test_several_calls_run_at_once(tmp_path: Path):
         first = threads.submit(run_sandboxed, meet, one, other)
         second = threads.submit(run_sandboxed, meet, other, one)
 
-        first.result(20)
-        second.result(20)
+        first.result(60)
+        second.result(60)
 
 
 def test_a_killed_server_is_replaced():
     run_sandboxed(answer, 1)
     server = sandbox._current.server()._process
     server.kill()
-    server.wait(10)
+    server.wait(60)
 
     assert run_sandboxed(answer, 2)[0] == 2
 
@@ -133,7 +133,7 @@ def test_no_process_stays_when_the_caller_is_killed():
     caller = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
     server, process = map(int, caller.stdout.readline().split())
     caller.kill()
-    caller.wait(10)
+    caller.wait(60)
 
     eventually(lambda: not alive(server) and not alive(process))
     caller.stdout.close()
@@ -150,4 +150,4 @@ def test_the_server_exits_when_the_caller_dies_in_the_middle_of_sending():
 
     server._socket.close()
 
-    assert server._process.wait(10) == 0
+    assert server._process.wait(60) == 0

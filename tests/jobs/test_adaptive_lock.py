@@ -75,7 +75,7 @@ def test_it_is_taken_when_it_becomes_free(others: ThreadPoolExecutor) -> None:
 
     # I expect that each of them gets it
     for each in waiting:
-        each.result(timeout=20)
+        each.result(60)
     assert order[0] == -1
     assert sorted(order) == [-1, *range(THREADS)]
 
@@ -92,7 +92,7 @@ def test_a_condition_of_it_wakes_a_thread_that_waits(others: ThreadPoolExecutor)
             return others.submit(lock.acquire, False).result()
 
     waiting = others.submit(wait)
-    assert waits.wait(20)
+    assert waits.wait(60)
 
     # When this thread takes the lock meanwhile, and tells it
     with condition:
@@ -100,7 +100,7 @@ def test_a_condition_of_it_wakes_a_thread_that_waits(others: ThreadPoolExecutor)
         condition.notify_all()
 
     # I expect that it had the lock again, and gave it back as often
-    assert waiting.result(timeout=20) is False
+    assert waiting.result(60) is False
     assert others.submit(lock.acquire, False).result() is True
 
 
@@ -113,11 +113,11 @@ def test_the_handlers_of_a_forked_process_can_log() -> None:
     def hold() -> None:
         with handler.lock:
             held.set()
-            done.wait(20)
+            done.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert held.wait(20)
+    assert held.wait(60)
     child = os.fork()
     if child == 0:
         os._exit(0 if handler.lock.acquire(False) else 1)

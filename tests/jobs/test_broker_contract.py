@@ -148,14 +148,14 @@ def test_a_worker_that_stops_gives_back_what_it_has_not_begun(server: Server, wo
 
     def block() -> None:
         begun.set()
-        gate.wait(20)
+        gate.wait(60)
 
     work = server.actor(block)
     for _ in range(2):
         work.send()
     work.send_with_options(delay=600_000)
     running = worker(threads=1)
-    assert begun.wait(20)
+    assert begun.wait(60)
     eventually(lambda: (server.waiting(), server.delayed()) == (0, 0))  # it has fetched all
 
     gate.set()
@@ -168,14 +168,14 @@ def test_a_worker_that_stops_gives_back_what_it_has_not_begun(server: Server, wo
 
 def test_join_waits_for_a_queue_and_gives_up_after_its_timeout(server: Server, worker):
     gate = Event()
-    work = server.actor(lambda: gate.wait(20))
+    work = server.actor(lambda: gate.wait(60))
     work.send()
 
     with pytest.raises(dramatiq.QueueJoinTimeout):
         server.broker.join(server.queue, timeout=100)
     gate.set()
     worker()
-    server.broker.join(server.queue, timeout=20_000)
+    server.broker.join(server.queue, timeout=60_000)
 
 
 def test_flush_all_empties_the_declared_queues(server: Server):
@@ -215,6 +215,6 @@ def test_a_queue_and_its_delayed_messages_are_declared_under_one_name(server: Se
     work = server.actor(lambda: None)
     work.send_with_options(delay=1)
     worker()
-    server.broker.join(server.queue, timeout=20_000)
+    server.broker.join(server.queue, timeout=60_000)
 
     assert server.broker.get_declared_queues() == {server.queue}

@@ -161,7 +161,7 @@ def test_one_command_runs_jobs_restarts_what_dies_and_stops(
     processes = running.below()
     assert len(processes) >= 3
     running.process.send_signal(signal.SIGTERM)
-    assert running.process.wait(30) == 0
+    assert running.process.wait(60) == 0
     assert not any(alive(process.pid) for process in processes)
     assert "Traceback" not in running.log
 
@@ -192,7 +192,7 @@ def test_a_killed_command_leaves_no_process_and_its_jobs_come_back(
 def test_old_tables_end_the_command_with_what_to_do(start: Callable[..., Running]):
     running = start("run", "tasks")
 
-    assert running.process.wait(45) == 1
+    assert running.process.wait(60) == 1
     assert (
         "scheduler | gifster.jobs: the database has no table outbox, outbox_identity, worker, "
         "paused_queue, tally, recurring_job, clock_span: call gifster.jobs.migrate(database)"

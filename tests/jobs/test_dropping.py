@@ -220,7 +220,7 @@ def drop_while_they_run(broker_url: str, database_url: str) -> None:
         @dramatiq.actor(max_retries=0, queue_name=queue)
         def greet(number: int) -> None:
             first_run.set()
-            first_dropped.wait(20)
+            first_dropped.wait(60)
             with lock:
                 ran[number] += 1
 
@@ -236,7 +236,7 @@ def drop_while_they_run(broker_url: str, database_url: str) -> None:
 
         def drop(numbers: list[int]) -> None:
             nonlocal running
-            first_run.wait(20)
+            first_run.wait(60)
             with outbox.database.connection_context():
                 for number in numbers:
                     try:

@@ -94,12 +94,12 @@ def test_only_the_worker_that_has_a_job_gives_it_up(outbox: Outbox, worker):
     @dramatiq.actor(max_retries=0, on_dead=dead.append)
     def fail() -> None:
         started.set()
-        goes_on.wait(20)
+        goes_on.wait(60)
         raise RuntimeError
 
     job = jobs.enqueue("fail")
     worker()
-    started.wait(20)
+    started.wait(60)
     Job.update(leased_by="another").execute()
 
     # When it fails here, I expect the other worker to go on with it

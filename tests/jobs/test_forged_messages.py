@@ -214,9 +214,7 @@ def test_a_malformed_message_does_not_stop_a_worker(application: Application, wh
     for number in range(8):
         jobs.enqueue("greet", number)
 
-    eventually(
-        lambda: {n for n in application.done if isinstance(n, int)} == set(range(8)), within=5
-    )
+    eventually(lambda: {n for n in application.done if isinstance(n, int)} == set(range(8)))
     eventually(lambda: not application.left())
 
 

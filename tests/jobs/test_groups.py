@@ -63,7 +63,7 @@ def declare(log: Log) -> None:
     def work(name: str, slow: bool = False) -> None:
         log.began.append(name)
         if slow:
-            log.gate.acquire(timeout=20)
+            log.gate.acquire(timeout=60)
         log.ended.append(name)
 
     @dramatiq.actor(max_retries=3, min_backoff=600_000)

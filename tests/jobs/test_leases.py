@@ -254,7 +254,7 @@ def work(function: Callable[[str], None], **options: object) -> Job:
     job = jobs.enqueue(function.__name__, "ann")
     one = dramatiq.Worker(broker, worker_threads=1)
     one.start()
-    broker.join("default", timeout=20_000)
+    broker.join("default", timeout=60_000)
     one.stop()
     return job
 

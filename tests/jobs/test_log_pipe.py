@@ -39,13 +39,13 @@ def test_lines_are_written_together_in_their_order_and_in_pieces_that_a_pipe_tak
 
     def write(text: str) -> None:
         first.set()
-        go.wait(20)
+        go.wait(60)
         written.append(text)
 
     # Given a pipe that is slow to take the first line
     lines = GatheredLines(write)
     lines.write("0\n")
-    assert first.wait(20)
+    assert first.wait(60)
     thread = threading.Thread(
         target=lambda: [lines.write(f"{n} äöü {'x' * 100}\n") for n in range(1, 200)]
     )
@@ -70,7 +70,7 @@ def test_a_line_does_not_wait_for_another():
 
     lines.write("a\n")
 
-    assert written.wait(20)
+    assert written.wait(60)
     lines.finish()
 
 
@@ -79,13 +79,13 @@ def test_no_thread_waits_for_one_that_is_writing_a_piece():
 
     def slow(text: str) -> None:
         writing.set()
-        go.wait(20)
+        go.wait(60)
 
     # Given a pipe that takes nothing, and a thread that writes a piece to it
     lines = GatheredLines(slow)
     lines.write("x" * PIECE + "\n")
     threading.Thread(target=lines.write_pieces).start()
-    assert writing.wait(20)
+    assert writing.wait(60)
 
     # I expect the others to go on
     for _ in range(3):
@@ -127,7 +127,7 @@ def test_a_forked_process_writes_its_own_lines_only():
 
     def slow(text: str) -> None:
         if os.getpid() == parent:
-            gate.acquire(timeout=20)
+            gate.acquire(timeout=60)
         os.write(write, text.encode())
 
     parent = os.getpid()
@@ -137,7 +137,7 @@ def test_a_forked_process_writes_its_own_lines_only():
 
     child = multiprocessing.get_context("fork").Process(target=lambda: lines.write("child\n"))
     child.start()
-    child.join(20)
+    child.join(60)
 
     assert os.read(read, 100) == b"child\n"
     for _ in range(3):
@@ -174,7 +174,7 @@ def test_a_worker_that_ends_in_any_way_but_a_kill_has_written_all_lines(
     # When it stops while it works
     eventually(lambda: log.read_text().count("done actor=work") >= 150)
     worker.send_signal(signal.SIGTERM)
-    worker.wait(30)
+    worker.wait(60)
 
     # I expect both lines of each job that it has begun, and those of its end
     text = log.read_text()

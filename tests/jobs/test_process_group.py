@@ -72,7 +72,7 @@ def test_a_supervisor_stops_its_processes_in_order_if_its_lines_go_nowhere(
             supervisor.send_signal(signal.SIGTERM)
 
             # I expect both to do so, without a crash
-            assert supervisor.wait(30) == 0
+            assert supervisor.wait(60) == 0
         finally:
             supervisor.kill()
     assert (tmp_path / "stopped").exists()

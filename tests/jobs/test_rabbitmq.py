@@ -190,7 +190,7 @@ def test_a_paused_queue_waits_and_a_quiet_worker_gives_back(outbox: Outbox, work
 
     def work(name: str) -> None:
         if name == "hold":
-            gate.wait(20)
+            gate.wait(60)
         done.append(name)
 
     declare(work)
@@ -226,7 +226,7 @@ def test_one_group_leaves_a_thread_to_the_others(outbox: Outbox, worker):
     def work(name: str) -> None:
         began.append(name)
         if name == "ann":
-            gate.acquire(timeout=20)
+            gate.acquire(timeout=60)
 
     declare(work)
     dramatiq.get_broker().max_per_group = 3
@@ -255,7 +255,7 @@ def test_a_worker_that_is_paused_while_a_job_ends_acknowledges_it(
 
     def work(name: str) -> None:
         begun.set()
-        gate.wait(20)
+        gate.wait(60)
         done.append(name)
 
     class Watched(Consumer):
@@ -270,14 +270,14 @@ def test_a_worker_that_is_paused_while_a_job_ends_acknowledges_it(
     running = worker()
     send = dramatiq.get_broker().get_actor("work_default").send
     send("a")
-    assert begun.wait(20)
+    assert begun.wait(60)
 
     # When Dramatiq closes the consumers of a paused worker before the job ends
     pausing = threading.Thread(target=running.pause)
     pausing.start()
-    assert closing.wait(20)
+    assert closing.wait(60)
     gate.set()
-    pausing.join(20)
+    pausing.join(60)
     running.stop()
 
     # I expect its message to be gone: it would come before a new one

@@ -86,7 +86,7 @@ def test_the_application_runs_as_its_unit_says(folder: Path, database_url: str, 
         database.close_all()
     finally:
         running.terminate()
-        status = running.wait(30)
+        status = running.wait(60)
     assert status == 0
     assert "Traceback" not in log.read_text()
 

@@ -138,7 +138,7 @@ def test_a_worker_gets_its_messages_again_when_the_broker_is_back(
 
         def work(number: int) -> None:
             begun.set()
-            go.wait(20)
+            go.wait(60)
             done.append(number)
 
         actor = on_redis.actor(work)
@@ -158,7 +158,7 @@ def test_a_worker_gets_its_messages_again_when_the_broker_is_back(
         actor.send_with_options(args=(5,), delay=1000)
         worker = dramatiq.Worker(on_redis.broker, worker_threads=1, worker_timeout=100)
         worker.start()
-        assert begun.wait(20)
+        assert begun.wait(60)
         fetched = on_redis.broker.fetched_ids
         eventually(lambda: fetched(on_redis.queue) and fetched(f"{on_redis.queue}.DQ"))
 
@@ -209,7 +209,7 @@ def test_a_quiet_worker_gives_back_what_it_could_not_at_first(
 
     def work(number: int) -> None:
         begun.set()
-        go.wait(20)
+        go.wait(60)
 
     # Given a worker that runs one job, and has fetched others
     actor, broker = on_redis.actor(work), on_redis.broker
@@ -217,7 +217,7 @@ def test_a_quiet_worker_gives_back_what_it_could_not_at_first(
         actor.send(number)
     worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=100)
     worker.start()
-    assert begun.wait(20)
+    assert begun.wait(60)
     eventually(lambda: len(broker.fetched_ids(on_redis.queue)) > 1)
     requeue = broker.do_requeue
 
@@ -259,7 +259,7 @@ def test_a_delayed_message_runs_once_though_its_time_came_in_an_outage(
     monkeypatch.setattr(broker, "do_enqueue", cut_off)
     worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=100)
     worker.start()
-    assert lost.wait(20)
+    assert lost.wait(60)
     eventually(lambda: done)
     actor.send(2)  # after whatever the worker has put back
     actor.send_with_options(args=(3,), delay=500)

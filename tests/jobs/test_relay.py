@@ -88,7 +88,7 @@ def test_two_relays_at_once_send_each_job_once(marked: Outbox, monkeypatch: pyte
 
     def run() -> None:
         with marked.database.connection_context():
-            together.wait(20)
+            together.wait(60)
             while count := jobs.relay():
                 counts.append(count)
 
@@ -131,11 +131,11 @@ def test_the_relay_leaves_out_rows_that_a_transaction_has_locked(marked: Outbox)
         with marked.database.connection_context(), marked.database.atomic():
             Job.select().where(Job.id == held).for_update().get()
             begun.set()
-            over.wait(20)
+            over.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert begun.wait(20)
+    assert begun.wait(60)
     try:
         assert jobs.relay() == 1
     finally:
@@ -161,7 +161,7 @@ def test_a_broker_that_lost_everything_gets_locked_rows_too(outbox: Outbox):
         Job.select().where(Job.id == held.id).for_update().get()
         thread.start()
         eventually(lambda: waiting_for_a_lock(outbox.database_url))
-    thread.join(30)
+    thread.join(60)
 
     # I expect the relay to wait for it, because the broker is found empty only once
     assert found == [2]
@@ -180,10 +180,10 @@ def test_one_of_two_that_enqueue_a_unique_job_at_once_succeeds(outbox: Outbox):
     with jobs.transaction(outbox.database):
         first = jobs.enqueue("sweep", unique="sweep")
         other.start()
-        assert begun.wait(20)
+        assert begun.wait(60)
         if outbox.database_url.startswith("postgresql"):
             eventually(lambda: waiting_for_a_lock(outbox.database_url))
-    other.join(30)
+    other.join(60)
 
     # I expect the other to find that there is one already, and not to fail
     assert first is not None

@@ -58,16 +58,16 @@ def together(
 
     def slow() -> Any:
         first.set()
-        gate.wait(20)
+        gate.wait(60)
         return changes[0]()
 
     with ThreadPoolExecutor(len(changes)) as pool:
         futures = [pool.submit(run, slow)]
-        assert first.wait(20)
+        assert first.wait(60)
         futures += [pool.submit(run, change) for change in changes[1:]]
         eventually(lambda: len(commits._waiting) == len(changes) - 1)
         gate.set()
-        return [future.result(20) for future in futures]
+        return [future.result(60) for future in futures]
 
 
 def add(text: str) -> Callable[[], int]:

@@ -51,7 +51,7 @@ def declare(gate: threading.Event) -> list[str]:
         @dramatiq.actor(queue_name=queue, actor_name=f"hold_{queue}", max_retries=0)
         def hold(name: str) -> None:
             begun.append(name)
-            gate.wait(20)
+            gate.wait(60)
 
     return begun
 

@@ -71,7 +71,7 @@ def test_what_is_typed_outlives_the_session(chromium: Any, stack: Stack):
         enter(page, log_in)
         sent = {"image": ("a.gif", images.gif((61, 40)), "image/gif")}
         cookies = {cookie["name"]: cookie["value"] for cookie in context.cookies()}
-        with httpx.Client(base_url=stack.client.base_url, cookies=cookies, timeout=30) as send:
+        with httpx.Client(base_url=stack.client.base_url, cookies=cookies) as send:
             values = {"title": "Mine", "visibility": "private"}
             gif_id = send.post("/api/gifs", files=sent, data=values).json()["id"]
             eventually(lambda: send.get(f"/api/gifs/{gif_id}").json()["state"] == "ready")
@@ -158,7 +158,7 @@ def test_axe_finds_nothing_on_a_users_own_pages(chromium: Any, stack: Stack):
     page.get_by_label("Password").press("Enter")
     page.locator(".menu summary").wait_for()
     cookies = {cookie["name"]: cookie["value"] for cookie in context.cookies()}
-    send = httpx.Client(base_url=stack.client.base_url, cookies=cookies, timeout=30)
+    send = httpx.Client(base_url=stack.client.base_url, cookies=cookies)
     ids = [
         send.post("/api/gifs", files={"image": ("a.gif", images.gif((90, 60)), "image/gif")},
                   data={"title": title, "visibility": "private"}).json()["id"]

@@ -59,7 +59,7 @@ def fresh(two: Stack) -> Tus:
     """A client with a new connection for each request, which either process may take."""
 
     def call(method: str, path: str, **options: Any) -> httpx.Response:
-        with httpx.Client(base_url=two.client.base_url, timeout=30) as client:
+        with httpx.Client(base_url=two.client.base_url) as client:
             return client.request(method, f"/api/uploads{path}", **options)
 
     return Tus(call, "")

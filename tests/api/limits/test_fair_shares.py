@@ -28,7 +28,7 @@ class Slow:
             def do_GET(self) -> None:
                 if self.path.startswith("/slow"):
                     slow.asked.release()
-                    slow.open.wait(20)
+                    slow.open.wait(60)
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write(images.gif())
@@ -68,8 +68,8 @@ def test_many_slow_urls_of_one_user_delay_nobody_else(web: Stack, slow: Slow):
         crowd = [threads.submit(ann, f"{slow.url}/slow/{n}") for n in range(40)]
         try:
             # Given one user's fetches: as many as may run at once, and the rest waiting or refused
-            assert slow.asked.acquire(timeout=20)
-            assert slow.asked.acquire(timeout=20)
+            assert slow.asked.acquire(timeout=60)
+            assert slow.asked.acquire(timeout=60)
             eventually(lambda: sum(future.done() for future in crowd) >= 8)
 
             assert bob(f"{slow.url}/quick").status_code == 202

@@ -57,7 +57,7 @@ def test_a_process_has_a_number_of_places(
 @contextmanager
 def stream(web: Stack, address: str) -> Iterator[bytes]:
     """An open event stream, and its beginning."""
-    with socket.create_connection(("127.0.0.1", web.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", web.port), timeout=60) as connection:
         head = f"GET /events?gif=nope HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {address}\r\n\r\n"
         connection.sendall(head.encode())
         answer = b""
@@ -94,7 +94,7 @@ def test_a_page_without_a_place_gets_its_answer_at_once(web: Stack):
             opened.enter_context(stream(web, "192.0.2.3"))
 
         # With a place it would wait for a change, and without a worker nothing changes
-        answer = web.client.post("/cards", json=shown, headers=page, timeout=10)
+        answer = web.client.post("/cards", json=shown, headers=page)
 
         assert (answer.status_code, answer.json()) == (200, {"cards": {}})
         assert answer.headers["Retry-After"] == "5"

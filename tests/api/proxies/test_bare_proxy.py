@@ -42,7 +42,7 @@ class Browser:
     """
 
     def __init__(self, port: int, origin: str = SITE) -> None:
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}")
         self.origin = origin
 
     def tokens(self, path: str) -> dict[str, str]:

@@ -62,7 +62,6 @@ def proxy(web: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[http
             base_url=f"https://127.0.0.1:{PORT}",
             headers={"Host": f"{HOST}:{PORT}"},
             verify=trust,
-            timeout=20,
         ) as client,
     ):
         client.log, client.trust = folder / "access.log", trust
@@ -169,7 +168,7 @@ def test_half_open_heads_delay_nobody(proxy: httpx.Client):
                 half.sendall(b"GET / HTTP/1.1\r\nHost: " + HOST.encode())
 
         # I expect them not to reach Gifster
-        assert get(proxy, "/api/gifs", timeout=5).status_code == 200
+        assert get(proxy, "/api/gifs").status_code == 200
 
 
 @pytest.fixture
@@ -187,7 +186,7 @@ def caddy(web: Stack, tmp_path: Path) -> Iterator[httpx.Client]:
     )
     with (
         proxies.caddy(tmp_path, text, port),
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         yield client
 
@@ -215,7 +214,7 @@ def traefik(web: Stack, tmp_path: Path) -> Iterator[httpx.Client]:
     static = re.sub(r"certificatesResolvers:\n(?:  .*\n)+", "", static)
     with (
         proxies.traefik(tmp_path, static, port),
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         eventually(lambda: client.get("/healthz").status_code == 200)
         yield client

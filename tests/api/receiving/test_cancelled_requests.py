@@ -47,7 +47,7 @@ def test_a_file_that_comes_after_its_request_was_cancelled_is_removed(
 
     def fetch(*arguments: Any) -> CachedFile:
         begun.set()
-        arrived.wait(20)
+        arrived.wait(60)
         return file
 
     monkeypatch.setattr(receive, "fetch", fetch)

@@ -159,7 +159,7 @@ def test_an_incomplete_body_does_nothing(web: Stack, framing: str):
         b"POST /signup HTTP/1.1\r\nHost: localhost\r\n"
         b"Content-Type: application/x-www-form-urlencoded\r\n"
     )
-    with socket.create_connection(("127.0.0.1", web.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", web.port), timeout=60) as connection:
         connection.sendall(head + ends[framing])
         connection.shutdown(socket.SHUT_WR)
         connection.recv(4096)

@@ -32,7 +32,7 @@ def test_the_commands_for_curl(stack: Stack, ann: dict[str, str], tmp_path: Path
     def run(commands: str, **more: str) -> str:
         return subprocess.run(
             ["/bin/sh", "-euc", commands], cwd=tmp_path, env=variables | more, check=True,
-            capture_output=True, text=True, timeout=20,
+            capture_output=True, text=True, timeout=60,
         ).stdout  # fmt: skip
 
     link = run(upload).strip()

@@ -250,7 +250,7 @@ def test_axe_finds_nothing_in_the_menu_and_in_the_keys(
         eventually(lambda: page.evaluate("!document.activeElement?.closest('dialog')"))
         page.keyboard.press(key)
         dialog = page.get_by_role("dialog", name=name)
-        dialog.wait_for(timeout=5_000)
+        dialog.wait_for()
         for scheme in "light", "dark":
             page.emulate_media(color_scheme=scheme)
             assert axe.barriers(page, script) == []

@@ -238,7 +238,7 @@ def test_a_backup_goes_as_long_as_nobody_begins_to_restore_it(
     with monkeypatch.context() as patched:
         patched.setattr(Repository, "remove", begins)
         removed = making.prune(repository, 1)
-    begun.join(20)
+    begun.join(60)
 
     # I expect the restore to wait, and to find no backup
     assert (removed, restored) == (1, [f"{old.name} was removed a moment ago"])

@@ -79,7 +79,7 @@ def in_a_thread(work: Callable[[], object]) -> Callable[[str], None]:
 
         thread = Thread(target=connected)
         thread.start()
-        thread.join(20)
+        thread.join(60)
 
     return run
 

@@ -215,11 +215,11 @@ def test_what_names_a_moderator_does_not_wait_for_their_upload(booted: Settings)
         with db.connection_context(), transaction(db):
             library.lock_quota(mo, library.Quota(1, 1))
             begun.set()
-            return hidden.wait(20)
+            return hidden.wait(60)
 
     with ThreadPoolExecutor(1) as threads:
         is_hidden_first = threads.submit(upload)
-        assert begun.wait(20)
+        assert begun.wait(60)
 
         # When they hide a GIF
         hiding.moderate(gif.id, "hide", mo, Reach.MODERATED, "Spam")

@@ -270,6 +270,6 @@ def test_a_migration_that_waits_for_a_table_lets_others_use_it(
 
         # And it to be done when the backup has ended
         backup.rollback()
-        assert migration.result(30)[0] == ALL[-1]
+        assert migration.result(60)[0] == ALL[-1]
     for each in (backup, reader, db.obj):
         each.close_all()

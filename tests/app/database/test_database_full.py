@@ -70,7 +70,7 @@ def admin(stack: Stack) -> httpx.Client:
     token = stack.client.post("/api/users", json=account).json()["token"]
     assert stack.run("gifster", "admins", "add", "ann@example.org").returncode == 0
     return httpx.Client(
-        base_url=stack.client.base_url, headers={"Authorization": f"Bearer {token}"}, timeout=30
+        base_url=stack.client.base_url, headers={"Authorization": f"Bearer {token}"}
     )
 
 

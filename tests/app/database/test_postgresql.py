@@ -44,7 +44,7 @@ def test_a_connection_that_was_closed_while_it_was_idle_fails_no_request(pool: p
     def use() -> None:
         with pool.connection_context():
             pool.execute_sql("SELECT 1")
-            barrier.wait(20)
+            barrier.wait(60)
 
     threads = [threading.Thread(target=use) for _ in range(3)]
     for thread in threads:

@@ -23,7 +23,7 @@ class Slow:
 
     def __call__(self) -> str:
         self.count += 1
-        self.told.wait(20)
+        self.told.wait(60)
         return self.answer
 
 
@@ -111,7 +111,7 @@ def test_a_broker_that_hangs_does_not_keep_a_process_from_being_ready(
     let_go = threading.Event()
 
     def ask() -> None:
-        let_go.wait(20)
+        let_go.wait(60)
         raise BrokerUnavailable("timed out connecting to 10.0.0.5:6379")
 
     ready = Readiness(ask)
@@ -152,7 +152,7 @@ def test_a_web_server_that_is_told_to_stop_serves_until_its_proxy_knows(
 
     # And the second signal to stop it at once
     web.send_signal(signal.SIGTERM)
-    assert web.wait(20) == 0
+    assert web.wait(60) == 0
     assert "Shutting down granian" in stack.log("gifster-web")
 
 
@@ -162,4 +162,4 @@ def test_a_web_server_stops_after_it_has_drained(new_stack: Callable[..., Stack]
 
     web.terminate()
 
-    assert web.wait(20) == 0
+    assert web.wait(60) == 0

@@ -156,11 +156,11 @@ def test_an_upload_without_an_account_does_not_wait_for_changes_of_the_jobs_tabl
     def change() -> None:
         with db.connection_context(), schema_transaction(db.obj):
             changing.set()
-            done.wait(10)
+            done.wait(60)
 
     other = threading.Thread(target=change)
     other.start()
-    assert changing.wait(10)
+    assert changing.wait(60)
 
     try:
         with transaction(db):

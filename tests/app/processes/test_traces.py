@@ -172,7 +172,7 @@ def test_a_collector_that_is_away_holds_nobody_up(new_stack: Callable[..., Stack
 
     # When the web server is stopped, it ends
     web.terminate()
-    assert web.wait(15) is not None
+    assert web.wait(60) is not None
 
 
 def test_without_opentelemetry_the_settings_say_what_to_install(

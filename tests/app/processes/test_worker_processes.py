@@ -118,7 +118,7 @@ def test_signals_make_a_worker_quiet_and_wake_it(stack: Stack):
         open("second.go", "w").close()
         eventually(lambda: not Job.select().exists())
     main.terminate()
-    assert main.wait(20) == 0
+    assert main.wait(60) == 0
     with db.connection_context():
         assert jobs.workers() == []
 
@@ -146,4 +146,4 @@ def test_a_worker_that_is_too_large_is_restarted_between_its_jobs(stack: Stack):
         assert main.poll() is None
         eventually(lambda: not Job.select().exists())
     main.terminate()
-    assert main.wait(20) == 0
+    assert main.wait(60) == 0

@@ -392,7 +392,7 @@ def test_the_embedded_valkey_outlives_the_process_that_runs_it_only_until_the_ne
         # And if one does not stop, I expect it to be killed
         servers[1].suspend()
         started[1].terminate()
-        assert started[1].wait(20) == 0
+        assert started[1].wait(60) == 0
         assert not alive(servers[1].pid)
     finally:
         for process in [*started, *servers]:

@@ -71,7 +71,7 @@ class Terminals:
 
     def _stop(self, process: subprocess.Popen[bytes]) -> None:
         signal_group(process, signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
 
     def close(self) -> None:
         for process in reversed(self.open):

@@ -140,7 +140,7 @@ def test_an_import_gives_way_to_an_upload_that_waits_for_one_of_its_tags(
         with db.connection_context(), db.atomic():
             Tag.create(name="yes")
             has_tag.set()
-            wants.wait(20)
+            wants.wait(60)
             Tag.insert(name="no").on_conflict_ignore().execute()
 
     def slowly(picture: Any, *rest: Any) -> Gif:
@@ -153,13 +153,13 @@ def test_an_import_gives_way_to_an_upload_that_waits_for_one_of_its_tags(
     monkeypatch.setattr(importing, "_add", slowly)
     with ThreadPoolExecutor(1) as thread:
         uploaded = thread.submit(upload)
-        has_tag.wait(20)
+        has_tag.wait(60)
 
         # When the import wants "yes"
         outcomes = imported(tmp_path)
 
         # I expect both to end, and the server to undo nothing
-        uploaded.result(20)
+        uploaded.result(60)
     assert counts(outcomes) == {"added": 2}
     assert {tag.name for tag in Tag.select()} == {"no", "yes"}
 

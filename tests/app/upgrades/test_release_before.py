@@ -76,7 +76,7 @@ def test_the_web_processes_of_the_release_before_work_on(both: tuple[Stack, Stac
     migrated = new.run("gifster", "migrate")
     assert migrated.returncode == 0, migrated.stderr
     worker.terminate()
-    worker.wait(30)
+    worker.wait(60)
     new.start_worker()
     new.start_web()
 

@@ -118,7 +118,7 @@ def test_the_event_loop_waits_for_nothing_that_blocks(database: Any):
 
     def allow(scope: dict[str, Any]) -> bool:
         seen.append(threading.current_thread())
-        return free.wait(20)
+        return free.wait(60)
 
     async def two() -> tuple[httpx.Response, httpx.Response]:
         transport = httpx.ASGITransport(app=page.asgi(allow=allow))

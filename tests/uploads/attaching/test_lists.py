@@ -277,7 +277,7 @@ def test_a_record_deleted_while_a_file_is_stored_leaves_nothing(
 
     def slow_swap(promotion, stored):
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return swap(promotion, stored)
 
     monkeypatch.setattr(Promotion, "_swap", slow_swap)
@@ -288,7 +288,7 @@ def test_a_record_deleted_while_a_file_is_stored_leaves_nothing(
 
     with ThreadPoolExecutor(1) as worker:
         running = worker.submit(work)
-        assert begun.wait(20)
+        assert begun.wait(60)
         fresh(trip).delete_instance()
         go_on.set()
         running.result()

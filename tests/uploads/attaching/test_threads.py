@@ -25,7 +25,7 @@ def test_threads_that_share_a_list_lose_nothing(application: Application):
 
     def add(some: list[bytes]) -> None:
         with application.database.connection_context():
-            ready.wait(20)
+            ready.wait(60)
             for picture in some:
                 folder.photos.append(picture)
                 folder.save()
@@ -47,7 +47,7 @@ def saving_slowly(application: Application, record: Any) -> Iterator[threading.E
 
     def wait(_: Any) -> None:
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
 
     def save_one() -> None:
         with application.database.connection_context():
@@ -57,7 +57,7 @@ def saving_slowly(application: Application, record: Any) -> Iterator[threading.E
 
     with ThreadPoolExecutor(1) as threads:
         saved = threads.submit(save_one)
-        assert begun.wait(20)
+        assert begun.wait(60)
         yield go_on
         saved.result()
 

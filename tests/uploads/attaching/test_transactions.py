@@ -163,11 +163,11 @@ def test_a_thread_cannot_save_a_record_of_another_threads_open_transaction(
         with application.database.connection_context(), atomic():
             record.save()
             saved.set()
-            assert tried.wait(20)
+            assert tried.wait(60)
 
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(save_in_a_transaction)
-        assert saved.wait(20)
+        assert saved.wait(60)
         try:
             with pytest.raises(RuntimeError, match="load the record in each"):
                 record.save()
@@ -224,7 +224,7 @@ def in_two_threads(application: Application, prepare: Any) -> str:
                     with atomic():
                         first()
                         if attempt == 0:
-                            both.wait(20)
+                            both.wait(60)
                         second()
                 except peewee.OperationalError as error:
                     failures.append(str(error))

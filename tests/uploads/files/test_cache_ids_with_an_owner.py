@@ -186,7 +186,7 @@ def test_a_second_save_waits_until_the_first_commits_or_rolls_back(app: Applicat
         with pytest.raises(ZeroDivisionError), transaction(app.database):
             first.save()
             second = threads.submit(save_second)
-            assert begun.wait(20)
+            assert begun.wait(60)
             raise ZeroDivisionError
 
         # When the first is rolled back, the second gets the file

@@ -167,7 +167,7 @@ def test_a_request_that_is_cancelled_leaves_nothing(
 
     def finish_late(writer: CacheWriter) -> Any:
         begun.set()
-        cancelled.wait(20)
+        cancelled.wait(60)
         return finish(writer)
 
     monkeypatch.setattr(CacheWriter, "finish_quickly", finish_late)
@@ -211,7 +211,7 @@ def test_a_request_that_is_cancelled_while_it_waits_for_its_check_leaves_the_que
         # Given a request that waits for the checks of others
         part = Part(GIF, "a.gif")
         task = asyncio.create_task(cache_form_part(Slow, part, asyncio.to_thread, never))
-        await asyncio.wait_for(waits.wait(), 20)
+        await asyncio.wait_for(waits.wait(), 60)
 
         # When it is cancelled, I expect it to end at once
         task.cancel()

@@ -35,7 +35,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., None]]:
     for process in processes:
         signal_group(process, signal.SIGTERM)
         try:
-            process.wait(30)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             signal_group(process, signal.SIGKILL)
             process.wait()
@@ -51,7 +51,7 @@ def test_a_strangers_application_works(tmp_path: Path, broker_url: str, start: C
     }
     start("python", "-m", "examples.avatars.app", **variables)
     worker = ("python", "-m", "gifster.jobs", "run", "examples.avatars.app", "--threads", "1")
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         eventually(lambda: answers(client))
         use(client, lambda: start(*worker, **variables))
 

@@ -136,7 +136,7 @@ print(User.get(name="Ann").avatar_processing)
             eventually(lambda: rows.execute(stored).fetchone())
     finally:
         worker.terminate()
-        worker.wait(30)
+        worker.wait(60)
     assert "Traceback" not in (tmp_path / "run.log").read_text()
     # … and the sweep to recur, and that the migration can be undone
     said = run(project, """

@@ -170,13 +170,13 @@ def test_an_upload_replaced_while_it_is_processed_is_superseded(
     def slow_swap(promotion, stored):
         if promotion.key == first.arguments[3]:
             at_the_swap.set()
-            assert go_on.wait(20)
+            assert go_on.wait(60)
         return swap(promotion, stored)
 
     monkeypatch.setattr(Promotion, "_swap", slow_swap)
     with ThreadPoolExecutor(1) as worker:
         running = worker.submit(in_own_connection, application.deliver, first)
-        assert at_the_swap.wait(20)
+        assert at_the_swap.wait(60)
 
         # When another image is assigned and stored
         person.avatar = TWO

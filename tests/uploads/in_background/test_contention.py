@@ -57,10 +57,10 @@ def test_what_a_savepoint_has_undone_can_be_done_again_while_others_want_the_row
             with suppress(RolledBack), atomic():
                 change(fresh(person))
                 done.set()
-                assert undo.wait(20)
+                assert undo.wait(60)
                 raise RolledBack
             undone.set()
-            assert go_on.wait(20)
+            assert go_on.wait(60)
             change(fresh(person))
 
     def rename() -> None:
@@ -74,20 +74,20 @@ def test_what_a_savepoint_has_undone_can_be_done_again_while_others_want_the_row
     with ThreadPoolExecutor(2) as threads:
         # Given a change of a row in a savepoint, and somebody who waits for the row
         changed: Future[None] = threads.submit(change_twice)
-        assert done.wait(20)
+        assert done.wait(60)
         renamed = threads.submit(rename)
         eventually(lambda: waits("renames"))
         # When the savepoint is undone, a third one gets the row, and the change comes again
         undo.set()
-        assert undone.wait(20)
+        assert undone.wait(60)
         with atomic():
             query = Person.select().where(Person.id == person.id)
             query.for_update("FOR NO KEY UPDATE").get()
             go_on.set()
             eventually(lambda: changed.done() or waits("changes"))
         # Then everybody gets the row in turn
-        changed.result(20)
-        renamed.result(20)
+        changed.result(60)
+        renamed.result(60)
 
 
 class Postcard(Base):

@@ -105,10 +105,10 @@ def sending(*answers: bytes) -> Iterator[Server]:
     yield server
     for _ in answers:  # the answers that nobody asked for
         try:
-            socket.create_connection(("127.0.0.1", server.port), timeout=5).close()
+            socket.create_connection(("127.0.0.1", server.port), timeout=60).close()
         except OSError:
             break
-    server.thread.join(5)
+    server.thread.join(60)
 
 
 def moved(location: bytes) -> bytes:

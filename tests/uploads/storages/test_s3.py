@@ -165,7 +165,7 @@ def test_what_the_garbage_collector_undoes_while_the_client_is_made_may_need_it(
     # I expect nobody to wait forever
     thread = threading.Thread(target=storage._connected, daemon=True)
     thread.start()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -176,7 +176,7 @@ class DatabaseStorage:
         self._execute("CREATE TABLE files (key TEXT PRIMARY KEY, content BLOB)")
 
     def _execute(self, sql: str, *values: object) -> list[Any]:
-        with closing(sqlite3.connect(self.path, timeout=30)) as database, database:
+        with closing(sqlite3.connect(self.path, timeout=60)) as database, database:
             return database.execute(sql, values).fetchall()
 
     def upload(self, source: Path, key: str, content_type: str) -> None:

@@ -31,7 +31,7 @@ def overridden(folder: Path, port: int) -> Iterator[dict[str, str]]:
     thread.start()
     try:
         starting = asyncio.start_server(_passing_to(port), "127.0.0.1", 0, ssl=context)
-        server = asyncio.run_coroutine_threadsafe(starting, loop).result(10)
+        server = asyncio.run_coroutine_threadsafe(starting, loop).result(60)
         yield {
             "OVERRIDE_HOSTS": json.dumps(HOSTS),
             "PORT_OF_80": str(port),
@@ -43,7 +43,7 @@ def overridden(folder: Path, port: int) -> Iterator[dict[str, str]]:
         loop.call_soon_threadsafe(server.close)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
 
 
 def _passing_to(port: int):
