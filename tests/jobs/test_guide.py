@@ -50,8 +50,8 @@ def test_the_guide_works_as_it_is_written(
     # and each throttled job to be done once and not to count as failed
     assert Counter(guide.called) == Counter(range(12))
     assert "fail actor=call_partner" not in caplog.text
-    (hour,) = jobs.history(jobs.HOUR_S, 1)
-    assert (hour.done, hour.failed) == (14, 1)
+    hours = jobs.history(jobs.HOUR_S, 2)  # one may have ended meanwhile
+    assert (sum(each.done for each in hours), sum(each.failed for each in hours)) == (14, 1)
     # and the recurring jobs to have their next times
     jobs.enqueue_recurring(recurring.declared_recurring())
     assert {row.name: row.rule for row in jobs.recurring_jobs()} == {

@@ -164,12 +164,12 @@ def test_priorities_count_within_a_queue(broker_url: str, log: Log, worker):
     @dramatiq.actor
     def block() -> None:
         begun.set()
-        gate.wait(10)
+        gate.wait(60)
 
     worker(threads=2)
     block.send()
     block.send()
-    assert begun.wait(10)
+    assert begun.wait(60)
     later.send()
     sooner.send()
     eventually(lambda: not redis.Redis.from_url(broker_url).llen("dramatiq:default"))
@@ -191,10 +191,10 @@ def test_an_idle_worker_is_woken_up_and_hardly_asks(broker_url: str, log: Log, w
         eventually(lambda expected=number + 1: len(log.started) == expected)
 
     # Three commands for each job (enqueue, fetch, ack), and few while there is none
-    before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    before, since = client.info("commandstats")["cmdstat_evalsha"]["calls"], time.monotonic()
     threading.Event().wait(2)
     asked = client.info("commandstats")["cmdstat_evalsha"]["calls"] - before
-    assert asked <= 10
+    assert asked <= 5 * (time.monotonic() - since)
 
 
 def test_without_the_wake_up_jobs_are_polled_for(broker_url: str, log: Log, worker):
@@ -217,16 +217,16 @@ def test_a_worker_that_is_stopped_gives_back_what_it_has_fetched(broker_url: str
     @dramatiq.actor
     def block() -> None:
         begun.set()
-        gate.wait(10)
+        gate.wait(60)
 
     for _ in range(6):
         block.send()
     running = worker(threads=1)
-    assert begun.wait(10)
+    assert begun.wait(60)
     stopping = threading.Thread(target=running.stop)
     stopping.start()
     gate.set()
-    stopping.join(20)
+    stopping.join(60)
 
     client = redis.Redis.from_url(broker_url)
     waiting = client.llen("dramatiq:default")
@@ -253,7 +253,7 @@ def test_what_a_dead_worker_had_fetched_comes_back_on_a_quiet_system(
         living.declare_actor(actor)
     worker(threads=2)
 
-    eventually(lambda: sorted(log.started) == ["carrierwave", "default"], within=10)
+    eventually(lambda: sorted(log.started) == ["carrierwave", "default"])
 
 
 def test_weights_with_which_no_job_could_start_are_refused():

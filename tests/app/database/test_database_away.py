@@ -150,6 +150,7 @@ def test_a_read_only_database_is_not_ready(booted: Settings):
 
 def test_an_answer_holds_for_a_while(booted: Settings, monkeypatch: pytest.MonkeyPatch):
     # Given a database that was ready a moment ago
+    monkeypatch.setattr("gifster.app.readiness.GOOD_FOR_S", 60.0)
     readiness = Readiness()
     assert readiness.answer() == ""
     written = WriteProbe.get().content

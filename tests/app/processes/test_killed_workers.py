@@ -38,8 +38,12 @@ def always_fail(name):
 
 @pytest.fixture
 def stack(new_stack: Callable[..., Stack]) -> Stack:
+    return with_leases(new_stack, 1)
+
+
+def with_leases(new_stack: Callable[..., Stack], lease_s: int) -> Stack:
     """A stack with those actors, short leases, and a scheduler that runs."""
-    stack = new_stack(GIFSTER_WORKER__LEASE_S="1")
+    stack = new_stack(GIFSTER_WORKER__LEASE_S=str(lease_s))
     (stack.folder / "more_actors.py").write_text(ACTORS)
     stack.start("gifster", "scheduler")
     return stack
@@ -86,16 +90,17 @@ def test_another_worker_soon_runs_the_job_of_a_killed_one(stack: Stack):
     eventually(lambda: len(begun(stack)) == 2)
 
 
-def test_a_job_that_takes_longer_than_its_lease_is_not_done_twice(stack: Stack):
-    # Given a job that goes on for ever, and two workers
+def test_a_job_that_takes_longer_than_its_lease_is_not_done_twice(new_stack: Callable[..., Stack]):
+    # Given a job that goes on for ever, and two workers, which a busy machine may hold up
+    stack = with_leases(new_stack, 5)
     start_worker(stack)
     start_worker(stack)
     enqueue(stack, "wait_for_ever", "a")
     eventually(lambda: len(begun(stack)) == 1)
 
-    # When its lease has been renewed for three times its length
+    # When its lease has been renewed for its whole length
     first = lease_ends(stack)
-    eventually(lambda: lease_ends(stack) > first + 3)
+    eventually(lambda: lease_ends(stack) > first + 5)
 
     assert len(begun(stack)) == 1
 
@@ -111,7 +116,7 @@ def test_a_stopped_worker_gives_back_the_jobs_that_it_cannot_finish(stack: Stack
     eventually(lambda: len(begun(stack)) == 1)
 
     main.terminate()
-    main.wait(20)
+    main.wait(60)
 
     assert "handed back" in stack.log("dramatiq-more_actors")
     assert "waiting" in stack.run("gifster", "jobs", "list").stdout
@@ -140,7 +145,7 @@ def test_a_job_that_kills_its_workers_is_given_up_and_the_others_are_not(stack: 
     def dead_at_last() -> bool:
         if waits_for_the_dead(workers[-1].pid):
             workers[-1].kill()
-            workers[-1].wait(20)
+            workers[-1].wait(60)
         if workers[-1].poll() is not None:
             workers.append(start_worker(stack))
         return given_up(stack) > 0

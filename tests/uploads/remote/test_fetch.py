@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from gifster.uploads import errors
+from gifster.uploads.remote import answer as remote_answer
 from gifster.uploads.remote import downloader as remote
 from tests.uploads.framework import Application, AvatarUploader, Person
 from tests.uploads.remote.servers import GIF, Answer, fetched, redirects, sends, serving
@@ -213,15 +214,17 @@ def test_a_server_that_takes_the_connection_too_late_gets_no_request(
     # could trickle then for as long as it likes
     monkeypatch.setattr(remote.Downloader, "total_s", 0.3)
     requests: list[bytes] = []
+    cut, over = remote_answer._cut, threading.Event()
+    monkeypatch.setattr(remote_answer, "_cut", lambda *of: cut(*of) or over.set())
 
     def serve(listener: socket.socket, queued: list[socket.socket]) -> None:
-        threading.Event().wait(0.6)
+        over.wait(60)
         for waiting in queued:
             waiting.close()
         while True:
             connection, (_, port) = listener.accept()
             with connection:
-                connection.settimeout(5)
+                connection.settimeout(60)
                 if port not in ports:
                     requests.append(connection.recv(65536))
                     return
@@ -232,7 +235,7 @@ def test_a_server_that_takes_the_connection_too_late_gets_no_request(
         server.start()
         with pytest.raises(errors.RemoteFailed):
             fetched(f"http://127.0.0.1:{listener.getsockname()[1]}/a.gif")
-        server.join(10)
+        server.join(60)
 
     assert requests == [b""]
 
