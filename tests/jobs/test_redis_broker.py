@@ -49,6 +49,22 @@ def test_a_server_that_was_restarted_between_two_sends_gets_both(tmp_path: Path)
         assert queued(redis.Redis.from_url(server.connection_url)) == 1
 
 
+def test_a_broker_that_was_closed_does_not_miss_its_server(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    # Given a broker that listens for wake-ups
+    with ValkeyServer(free_port(), data_dir=tmp_path) as server:
+        broker = jobs.connect(server.connection_url)
+        broker.wake_up.event("default")
+        eventually(lambda: broker.wake_up.listening)
+
+        # When it is closed, and its server ends
+        broker.close()
+    eventually(lambda: not broker.wake_up._thread.is_alive())
+
+    assert "not woken up" not in caplog.text
+
+
 def test_a_send_whose_answer_is_lost_is_one_message(
     work: dramatiq.Actor, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ):

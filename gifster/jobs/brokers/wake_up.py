@@ -60,7 +60,8 @@ class WakeUp:
             try:
                 self._listen()
             except Exception as error:  # noqa: BLE001 whatever it is, jobs would be late from now on
-                self._problem.report(f"not woken up, polling instead: {explained(error)}")
+                if not self._over.is_set():
+                    self._problem.report(f"not woken up, polling instead: {explained(error)}")
             finally:
                 self.listening = False
             self._over.wait(RECONNECT_S)
