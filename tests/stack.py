@@ -48,6 +48,10 @@ class Stack:
             "TMPDIR": str(folder / "tmp"),
             **variables,
         }
+        if self.environment["GIFSTER_LIMITS__ENABLED"] == "true":
+            # A web process that has no answer in half a second counts for itself.
+            patient = f"{broker_url}?socket_timeout=60&socket_connect_timeout=60"
+            self.environment.setdefault("GIFSTER_LIMITS__URL", patient)
         (folder / "tmp").mkdir(exist_ok=True)
         (folder / "settings.toml").touch()  # without one, `gifster migrate` makes no database
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gifster.api import limits
 from tests.api import quick_router  # noqa: F401 it changes Falcon
 from tests.api.library_of_ann import library_of_ann  # noqa: F401 a fixture
 from tests.api.site import make_site, site  # noqa: F401 fixtures
@@ -21,6 +22,13 @@ def _forked_commands() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Stack, "fresh", False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _patient_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has no answer in half a second counts for itself, and a busy machine may take
+    longer."""
+    monkeypatch.setattr(limits, "ANSWER_S", 60.0)
 
 
 @pytest.fixture

@@ -54,9 +54,12 @@ def test_a_key_does_not_allow_uploads(keyed: Library):
 
 
 def test_each_key_has_a_rate_of_its_own(in_process: Callable[..., Library], keyed: Library):
-    # Given a key that has used up its requests
+    # Given a key that has used up its requests. (A process that counts for itself begins anew with
+    # each minute of the clock, if the limit is one of minutes.)
     keyed = in_process(
-        GIFSTER_SEARCH__KEYS=KEYS, GIFSTER_LIMITS__ENABLED="true", GIFSTER_LIMITS__SEARCH="3/minute"
+        GIFSTER_SEARCH__KEYS=KEYS,
+        GIFSTER_LIMITS__ENABLED="true",
+        GIFSTER_LIMITS__SEARCH="3/365 days",
     )
     for _ in range(3):
         assert keyed.get("/v2/search", q="cat", key="first-key")["results"]

@@ -339,7 +339,7 @@ class Request:
 
 
 def test_while_redis_is_away_each_process_counts_for_itself(caplog: pytest.LogCaptureFixture):
-    settings = Settings(limits=Limits(sign_up="2/hour"))
+    settings = Settings(limits=Limits(sign_up="2/365 days"))
     limits = RateLimits(settings, f"redis://127.0.0.1:{free_port()}/0")
 
     limits.sign_up(Request())
