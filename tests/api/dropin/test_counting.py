@@ -13,10 +13,8 @@ from tests.api.dropin.conftest import Library
 Tell = Callable[[Library, str], Any]
 
 
-@pytest.fixture(autouse=True)
-def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
-    """So that no client is known from another test, and no thread of one writes what is counted."""
-    monkeypatch.setattr(popularity, "COUNTS", Counts())
+@pytest.fixture
+def counts() -> Counts:
     return popularity.COUNTS
 
 

@@ -88,7 +88,7 @@ def elsewhere(
     original = db.obj
     # Threads of tests before this one would make a database in the empty folder
     for thread in threading.enumerate():
-        if thread.name in {"popularity", "readiness"}:
+        if thread.name == "readiness":
             thread.join(60)
 
     def move(url: str = "sqlite:///var/gifster.db", folder: str = "elsewhere") -> Settings:

@@ -26,12 +26,6 @@ CAPTIONS = [line.split("\t") for line in (DATA / "captions.tsv").read_text("utf-
 QUERIES = [line.split("\t") for line in (DATA / "queries.tsv").read_text("utf-8").splitlines()]
 
 
-@pytest.fixture(autouse=True)
-def _own_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that no client is known from another test."""
-    monkeypatch.setattr(popularity, "COUNTS", popularity.Counts())
-
-
 def add(title: str, *tags: str, **fields: object) -> Gif:
     gif = Gif.create(title=title, **fields)
     for name in tags:
