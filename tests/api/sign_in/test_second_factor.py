@@ -27,6 +27,13 @@ from tests.api.sign_in.conftest import (
 from tests.api.sign_in.service import Service
 
 
+@pytest.fixture(autouse=True)
+def _one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of the codes stands still, so that no step of 30 seconds ends within a test."""
+    moment = now()
+    monkeypatch.setattr(codes, "now", lambda: moment)
+
+
 def set_up(browser: Browser) -> tuple[pyotp.TOTP, list[str]]:
     """Set up an authenticator app, as a person does. Returns it, and the recovery codes."""
     assert browser.post("/account/sign-in/app").headers["location"] == "/account/sign-in/app"
@@ -34,7 +41,7 @@ def set_up(browser: Browser) -> tuple[pyotp.TOTP, list[str]]:
     assert 'src="data:image/svg+xml' in page
     secret = re.search("Key: <code>([A-Z2-7 ]+)</code>", page)[1].replace(" ", "")
     app = pyotp.TOTP(secret)
-    done = browser.post("/account/sign-in/app/confirm", {"code": app.at(now())})
+    done = browser.post("/account/sign-in/app/confirm", {"code": app.at(codes.now())})
     assert done.status_code == 200, done.text
     assert done.headers["cache-control"] == "no-store"
     return app, re.findall("<li><code>([0-9A-Z-]{19})</code></li>", done.text)
@@ -42,7 +49,7 @@ def set_up(browser: Browser) -> tuple[pyotp.TOTP, list[str]]:
 
 def next_code(app: pyotp.TOTP) -> str:
     """A code that was not used yet, though no time has passed: of the next step, which counts."""
-    return app.at(now() + timedelta(seconds=30))
+    return app.at(codes.now() + timedelta(seconds=30))
 
 
 def code(browser: Browser, typed: str, **fields: str) -> httpx.Response:
@@ -93,13 +100,13 @@ def test_a_code_works_once(site: Site, ann: User):
 
     # Given a thief who knows the password, and has seen the code that set the app up, and the next
     thief.log_in(ann.email)
-    assert code(thief, app.at(now())).status_code == 403
+    assert code(thief, app.at(codes.now())).status_code == 403
     browser.log_in(ann.email)
     seen = next_code(app)
     assert code(browser, seen).status_code == 303
     assert code(thief, seen).status_code == 403
     # Nor does an older one, whose time has not ended
-    assert code(thief, app.at(now() - timedelta(seconds=30))).status_code == 403
+    assert code(thief, app.at(codes.now() - timedelta(seconds=30))).status_code == 403
     assert thief.who is None
 
 
@@ -174,15 +181,15 @@ def test_wrong_codes_of_an_account_are_counted_whoever_types_them(site: Site, an
     row = AuthenticatorApp.get_by_id(ann.id)
     assert row.failures == 10
     for expected in (30, 60, 120, 240, 480, 960, 1440, 1440):
-        AuthenticatorApp.update(locked_until=now()).execute()
+        AuthenticatorApp.update(locked_until=codes.now()).execute()
         for _ in range(5):
             with pytest.raises(accounts.logging_in.Denied):
                 codes.check(ann, "000000")
-        left = AuthenticatorApp.get_by_id(ann.id).locked_until - now()
+        left = AuthenticatorApp.get_by_id(ann.id).locked_until - codes.now()
         assert left <= timedelta(minutes=expected)
         assert left > timedelta(minutes=expected - 1)
     # A right one ends it
-    AuthenticatorApp.update(locked_until=now()).execute()
+    AuthenticatorApp.update(locked_until=codes.now()).execute()
     codes.check(ann, next_code(app))
     assert AuthenticatorApp.get_by_id(ann.id).failures == 0
 
