@@ -5,4 +5,7 @@ replacements, deletions and sign-ups (`stream.py`). Meanwhile it kills or starve
 It waits until all work is done, and then counts (`verdict.py`): accepted uploads that are neither
 stored nor visibly failed, things that were done twice, and files that were left behind. Each
 scenario stops by itself. The seed decides what happens when.
+
+`crashes.py` needs no running Gifster: it lets a process die at each point of each operation on
+uploads, and counts what is left.
 """

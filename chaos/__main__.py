@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from chaos import clocks, nodes
+from chaos import clocks, crashes, nodes
 from chaos.scenarios import SCENARIOS, NotHere
 from chaos.verdict import Verdict
 
@@ -25,11 +25,15 @@ HEAD = ("what happens", "accepted", "stored", "failed", "deleted", "blows", "los
 #: Those on several nodes have a row for each thing that happens to them.
 NODES = {"nodes": nodes.valkey, "nodes-rabbitmq": nodes.rabbitmq, "clocks": clocks.clocks}
 SHARES = {name: share for name, (_, share) in SCENARIOS.items()} | dict.fromkeys(NODES, 0.2)
+#: This one sends no uploads to a running Gifster.
+SHARES |= {"crashes": 0.0}
 
 
 def run(name: str, folder: Path, uploads: int, options: argparse.Namespace) -> Iterator[Verdict]:
     """Run a scenario, and yield each row as soon as it is there."""
-    if name in NODES:
+    if name == "crashes":
+        yield from crashes.crashes(options.seed, options.part, full=options.full)
+    elif name in NODES:
         yield from NODES[name](folder, uploads, options.seed, options.part)
     else:
         scenario, _ = SCENARIOS[name]
@@ -52,14 +56,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", choices=list(SHARES), default=list(SHARES))
     parser.add_argument(
-        "--part", default="", help="of `nodes` and `clocks`, only rows with this in their name"
+        "--part",
+        default="",
+        help="of `nodes` and `clocks`, only rows with this in their name; of `crashes`, operations",
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="all points of `crashes`, which takes hours"
     )
     parser.add_argument("--keep", action="store_true", help="keep the folders, with all logs")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and clean up
     console = Console(width=160 if not sys.stdout.isatty() else None)
     folder = Path(tempfile.mkdtemp(prefix="gifster-chaos-"))
-    whole = sum(SHARES[name] for name in options.only)
+    whole = sum(SHARES[name] for name in options.only) or 1
     verdicts = []
     print("| " + " | ".join(HEAD) + " |")
     print("| --- |" + " ---: |" * (len(HEAD) - 1), flush=True)

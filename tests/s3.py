@@ -37,15 +37,7 @@ class S3Server:
 
     def storage(self, bucket: str = BUCKET, **options: object) -> S3Storage:
         """A storage in a bucket, which is made if it is not there."""
-        made = S3Storage(
-            bucket,
-            endpoint_url=self.url,
-            ca_file=self.ca_file,
-            region="us-east-1",
-            access_key_id=KEY,
-            secret_access_key=SECRET,
-            **options,
-        )
+        made = self._storage(bucket, **options)
         # Making a client takes longer than most tests.
         if not options.keys() & {"checksums", "addressing", "attempts", "timeout_s"}:
             made._client = self._client = self._client or made._connected()
@@ -54,6 +46,21 @@ class S3Server:
         with suppress(client.exceptions.BucketAlreadyExists):
             client.create_bucket(Bucket=bucket)
         return made
+
+    def connected(self) -> Any:
+        """A client of boto3 that has opened no connection yet."""
+        return self._storage(BUCKET)._connected()
+
+    def _storage(self, bucket: str, **options: object) -> S3Storage:
+        return S3Storage(
+            bucket,
+            endpoint_url=self.url,
+            ca_file=self.ca_file,
+            region="us-east-1",
+            access_key_id=KEY,
+            secret_access_key=SECRET,
+            **options,
+        )
 
     def settings(self, section: str) -> dict[str, str]:
         """Settings that have Gifster keep its cache, or its store, in a bucket of its own."""

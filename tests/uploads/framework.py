@@ -95,13 +95,16 @@ class Application:
             self.cache_folder = s3.folder(f"{name}cache")
             self.store_folder = s3.folder(f"{name}store")
         self.configure()
-        databases.create_tables(database, [Person, Company, *TABLES])
+        self._make_tables()
         self._declare_actors()
 
     def configure(self, **options: Any) -> None:
         """Set the framework's options, as the application does when it starts."""
         storages = {"cache": self.cache, "store": self.store, **self.also}
         configure(storages, **{"secret": "a secret of the tests"} | options)
+
+    def _make_tables(self) -> None:
+        databases.create_tables(self.database, [Person, Company, *TABLES])
 
     def within_store(self, below: str = "") -> Storage:
         """A second storage object for the store, or for a folder in it."""

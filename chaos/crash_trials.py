@@ -1,0 +1,259 @@
+"""One trial: a process dies during an operation, perhaps another one after it, then all is mended,
+and must be well. Each step runs in a child process, in a place that is copied from the one before.
+
+A trial is written as `KIND/OPERATION-after-BEFORE@POINT`, and goes on with `+mend@POINT`: the
+process that mends dies, too; with `+OPERATION`: somebody does something else before anything is
+mended; or with `+OPERATION@POINT`: and this process dies, too. Point 0 is no death.
+"""
+
+import importlib
+import json
+import logging
+import os
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaos.crash_models import KINDS, Kind, State, Subject, first_state, know_only
+from chaos.crash_operations import OPERATIONS, Act, Operation, crowded, stored, waiting
+from chaos.crash_places import Folders, Opened
+from chaos.crash_points import DIED, Walk, walking, watch, without_chance
+from chaos.crash_verdict import faults
+from chaos.crash_work import mend, work
+from gifster import jobs
+from gifster.uploads.backgrounding import promotion
+from gifster.uploads.testing import without_sandbox
+
+MEND = "mend"
+#: The lines of the log that are shown beside a fault.
+LOG_LINES = 3
+_STEP = re.compile(r"(?P<name>[a-z-]+)(@(?P<point>\d+))?")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation on a record of a kind, after something else."""
+
+    kind: Kind
+    name: str
+    before: Act
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}-after-{self.before.__name__.replace('_', '-')}"
+
+    @property
+    def operation(self) -> Operation:
+        return OPERATIONS[self.name]
+
+    @property
+    def first_state(self) -> State:
+        made = self.before in (stored, waiting, crowded)
+        return first_state(self.kind) if made else None
+
+
+CASES = [
+    Case(kind, name, before)
+    for kind in KINDS
+    for name, operation in OPERATIONS.items()
+    for before in operation.before
+    if operation.is_for(kind, before)
+]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial of a case.
+
+    Parameters:
+      point: where the process dies during the operation.
+      then: what happens before it is mended: `MEND`, or an operation; empty for nothing.
+      then_point: where that process dies; 0 if it does not.
+    """
+
+    case: Case
+    point: int = 0
+    then: str = ""
+    then_point: int = 0
+
+    def __str__(self) -> str:
+        second = f"+{self.then}@{self.then_point}" if self.then else ""
+        return f"{self.case}@{self.point}{second}"
+
+    @property
+    def allowed(self) -> list[State]:
+        """The states of which the record has to be in one."""
+        before, kind = self.case.first_state, self.case.kind
+        states = [self.case.operation.promise(kind, before)]
+        if self.point:
+            states.append(before)
+        if self.then and self.then != MEND:
+            after = [OPERATIONS[self.then].promise(kind, state) for state in states]
+            states = after + (states if self.then_point else [])
+        return list(dict.fromkeys(states))
+
+
+def trial_of(text: str) -> Trial:
+    """A trial as `str()` has written it.
+
+    Raises:
+      ValueError: there is no such trial.
+    """
+    case, _, steps = text.partition("@")
+    for known in CASES:
+        if str(known) == case:
+            first, _, second = steps.partition("+")
+            found = _STEP.fullmatch(second) if second else None
+            then = found["name"] if found else ""
+            if then in ("", MEND, *OPERATIONS):
+                point = int((found and found["point"]) or 0)
+                return Trial(known, int(first), then, point)
+    raise ValueError(f"no trial {text!r}")
+
+
+@dataclass
+class Step:
+    """How a child process ended: what it passed, and the faults that it found."""
+
+    died: bool
+    passed: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+class Trials:
+    """Runs trials in the places of a platform."""
+
+    def __init__(self, places: Folders) -> None:
+        self._places, self._number = places, 0
+        watch()
+        jobs.connect("stub://")
+        for name in ("gifster.uploads.actors", "gifster.imaging.render_here"):
+            importlib.import_module(name)  # once, and not in each child
+        promotion.WORTH_ANOTHER_JOB = 1  # our GIFs are small, and their jobs shall give way
+        self._empty = self._name()
+        _in_child(lambda step: places.make(self._empty), places.root / "result")
+
+    @contextmanager
+    def prepared(self, case: Case) -> Iterator[str]:
+        """A place in which everything is as before the operation of a case."""
+
+        def prepare(subject: Subject, walk: Walk) -> None:
+            case.before(subject)
+
+        with self.copy(self._empty) as place:
+            step = self._step(place, case, "before", prepare)
+            if step.faults:
+                raise RuntimeError(f"{case} cannot be prepared: {step.faults}")
+            yield place
+
+    @contextmanager
+    def copy(self, place: str) -> Iterator[str]:
+        """A copy of a place."""
+        name = self._name()
+        self._places.copy(place, name)
+        try:
+            yield name
+        finally:
+            self._places.drop(name)
+
+    def act(self, place: str, trial: Trial) -> Step:
+        """The operation of a trial, until its process dies."""
+        return self._operate(place, trial.case, trial.case.name, trial.point, "first")
+
+    def then(self, place: str, trial: Trial) -> Step:
+        """What happens after it, until that process dies."""
+        if trial.then != MEND:
+            return self._operate(place, trial.case, trial.then, trial.then_point, "second")
+
+        def mending(subject: Subject, walk: Walk) -> None:
+            with walking(walk):
+                mend(sweep_first=bool(trial.point % 2))
+
+        return self._step(place, trial.case, "mend", mending, trial.then_point)
+
+    def judge(self, place: str, trial: Trial) -> list[str]:
+        """Mend everything, and say what is wrong then."""
+
+        def judging(subject: Subject, walk: Walk) -> list[str]:
+            mend(sweep_first=bool(trial.point % 2))
+            return list(faults(subject, trial.allowed, beside=trial.case.before is crowded))
+
+        return self._step(place, trial.case, "judge", judging).faults
+
+    def run(self, trial: Trial) -> list[str]:
+        """A whole trial. Returns what is wrong."""
+        with self.prepared(trial.case) as place:
+            steps = [self.act(place, trial)]
+            if trial.then:
+                steps.append(self.then(place, trial))
+            return [*(fault for step in steps for fault in step.faults), *self.judge(place, trial)]
+
+    def _operate(self, place: str, case: Case, name: str, point: int, seed: str) -> Step:
+        def operating(subject: Subject, walk: Walk) -> None:
+            subject.app.cut_off(is_away=True)
+            with walking(walk):
+                OPERATIONS[name].act(subject)
+                work(rounds=1)
+
+        return self._step(place, case, seed, operating, point)
+
+    def _step(
+        self,
+        place: str,
+        case: Case,
+        seed: str,
+        act: Callable[[Subject, Walk], list[str] | None],
+        point: int = 0,
+    ) -> Step:
+        """Do something in a place, in a child process that dies at a point."""
+
+        def acting(step: Step) -> None:
+            without_chance(f"{case} {seed}")
+            know_only(case.kind)
+            walk = Walk(point)
+            application = self._places.open(place)
+            logging.basicConfig(
+                filename=application.folder / "log", level=logging.WARNING, format="%(message)s"
+            )
+            try:
+                step.faults += act(Subject(case.kind, application), walk) or []
+            finally:
+                step.passed = walk.passed
+                if step.faults:
+                    step.faults += _end_of_log(application)
+            application.database.close_all()
+
+        return _in_child(acting, self._places.root / "result")
+
+    def _name(self) -> str:
+        self._number += 1
+        return f"place{self._number:07}"
+
+
+def _end_of_log(application: Opened) -> list[str]:
+    lines = (application.folder / "log").read_text("utf-8", "replace").splitlines()
+    return [f"  log: {line}" for line in lines[-LOG_LINES:]]
+
+
+def _in_child(act: Callable[[Step], None], result: Any) -> Step:
+    """Call a function in a child process."""
+    result.unlink(missing_ok=True)
+    pid = os.fork()
+    if pid == 0:
+        step = Step(died=False)
+        try:
+            with without_sandbox():
+                act(step)
+        except BaseException as error:  # noqa: BLE001 it is a fault of the trial
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            step.faults.append(f"raised {error!r} in {last.filename}:{last.lineno}")
+        result.write_text(json.dumps([step.passed, step.faults]))
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status == DIED:
+        return Step(died=True)
+    if status:
+        return Step(False, [], [f"the process ended with {status}"])
+    return Step(False, *json.loads(result.read_text()))
