@@ -17,6 +17,9 @@ from typing import Any
 
 #: The exit status of a process that died at its point.
 DIED = 77
+#: No point of a walk.
+ALIVE = "0"
+COMMITTED = "committed"
 _CHANGES = ("replace", "rename", "unlink", "link", "mkdir", "rmdir")
 _STATEMENT = 60
 
@@ -25,19 +28,22 @@ class Walk:
     """One way through the points.
 
     Parameters:
-      die_at: the number of the point at which the process dies, from 1; 0 for none.
+      die_at: the number of the point at which the process dies, from 1; or that of a commit, as
+        `c1`, after which it dies; `ALIVE` if it does not.
     """
 
-    def __init__(self, die_at: int = 0) -> None:
-        self.die_at = die_at
+    def __init__(self, die_at: str) -> None:
+        self._die_at = die_at
         #: What was passed, in order.
         self.passed: list[str] = []
+        self._commits = 0
         self._lock = threading.Lock()
 
     def point(self, what: str) -> None:
         with self._lock:  # boto3 has threads
             self.passed.append(what)
-            if len(self.passed) == self.die_at:
+            self._commits += what == COMMITTED
+            if self._die_at in (str(len(self.passed)), f"c{self._commits}"):
                 os._exit(DIED)
 
 
@@ -95,7 +101,7 @@ def watch_database(database: Any) -> None:
     def committed() -> Any:
         _point("commit")
         result = commit()
-        _point("committed")
+        _point(COMMITTED)
         return result
 
     database.execute_sql, database.commit = executed, committed
@@ -103,7 +109,8 @@ def watch_database(database: Any) -> None:
 
 def without_chance(seed: str) -> None:
     """Have this process make the same secrets whenever it begins with this seed, so that it takes
-    the same way through the same folders."""
+    the same way through the same folders, and run jobs in the same order."""
+    random.seed(seed)
     chance = random.Random(seed)
     secrets.token_bytes = lambda nbytes=None: chance.randbytes(nbytes or secrets.DEFAULT_ENTROPY)
 

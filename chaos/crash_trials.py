@@ -1,15 +1,16 @@
 """One trial: a process dies during an operation, perhaps another one after it, then all is mended,
 and must be well. Each step runs in a child process, in a place that is copied from the one before.
 
-A trial is written as `KIND/OPERATION-after-BEFORE@POINT`, and goes on with `+mend@POINT`: the
-process that mends dies, too; with `+OPERATION`: somebody does something else before anything is
-mended; or with `+OPERATION@POINT`: and this process dies, too. Point 0 is no death.
+A trial is written as `KIND/OPERATION-after-BEFORE@POINT`. It may go on with `+mend@POINT`: the
+process that mends dies, too; or with `+OPERATION@POINT`: somebody does something else before
+anything is mended. A point is a number, or `c2` for "after the second commit"; 0 is no death.
 """
 
 import importlib
 import json
 import logging
 import os
+import random
 import re
 import traceback
 from collections.abc import Callable, Iterator
@@ -20,17 +21,17 @@ from typing import Any
 from chaos.crash_models import KINDS, Kind, State, Subject, first_state, know_only
 from chaos.crash_operations import OPERATIONS, Act, Operation, crowded, stored, waiting
 from chaos.crash_places import Folders, Opened
-from chaos.crash_points import DIED, Walk, walking, watch, without_chance
+from chaos.crash_points import ALIVE, DIED, Walk, walking, watch, without_chance
 from chaos.crash_verdict import faults
 from chaos.crash_work import mend, work
 from gifster import jobs
 from gifster.uploads.backgrounding import promotion
 from gifster.uploads.testing import without_sandbox
 
-MEND = "mend"
+MEND, HALF = "mend", 0.5
 #: The lines of the log that are shown beside a fault.
 LOG_LINES = 3
-_STEP = re.compile(r"(?P<name>[a-z-]+)(@(?P<point>\d+))?")
+_STEPS = re.compile(r"(?P<first>c?\d+)(\+(?P<then>[a-z-]+)@(?P<second>c?\d+))?")
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,9 @@ class Trial:
     """
 
     case: Case
-    point: int = 0
+    point: str = ALIVE
     then: str = ""
-    then_point: int = 0
+    then_point: str = ALIVE
 
     def __str__(self) -> str:
         second = f"+{self.then}@{self.then_point}" if self.then else ""
@@ -87,11 +88,11 @@ class Trial:
         """The states of which the record has to be in one."""
         before, kind = self.case.first_state, self.case.kind
         states = [self.case.operation.promise(kind, before)]
-        if self.point:
+        if self.point != ALIVE:
             states.append(before)
         if self.then and self.then != MEND:
             after = [OPERATIONS[self.then].promise(kind, state) for state in states]
-            states = after + (states if self.then_point else [])
+            states = after + (states if self.then_point != ALIVE else [])
         return list(dict.fromkeys(states))
 
 
@@ -102,14 +103,10 @@ def trial_of(text: str) -> Trial:
       ValueError: there is no such trial.
     """
     case, _, steps = text.partition("@")
+    found = _STEPS.fullmatch(steps)
     for known in CASES:
-        if str(known) == case:
-            first, _, second = steps.partition("+")
-            found = _STEP.fullmatch(second) if second else None
-            then = found["name"] if found else ""
-            if then in ("", MEND, *OPERATIONS):
-                point = int((found and found["point"]) or 0)
-                return Trial(known, int(first), then, point)
+        if found and str(known) == case and found["then"] in (None, MEND, *OPERATIONS):
+            return Trial(known, found["first"], found["then"] or "", found["second"] or ALIVE)
     raise ValueError(f"no trial {text!r}")
 
 
@@ -143,7 +140,7 @@ class Trials:
             case.before(subject)
 
         with self.copy(self._empty) as place:
-            step = self._step(place, case, "before", prepare)
+            step = self._step(place, case, f"before {case}", prepare)
             if step.faults:
                 raise RuntimeError(f"{case} cannot be prepared: {step.faults}")
             yield place
@@ -160,27 +157,27 @@ class Trials:
 
     def act(self, place: str, trial: Trial) -> Step:
         """The operation of a trial, until its process dies."""
-        return self._operate(place, trial.case, trial.case.name, trial.point, "first")
+        return self._operate(place, trial.case, trial.case.name, trial.point, f"{trial.case}")
 
     def then(self, place: str, trial: Trial) -> Step:
         """What happens after it, until that process dies."""
         if trial.then != MEND:
-            return self._operate(place, trial.case, trial.then, trial.then_point, "second")
+            return self._operate(place, trial.case, trial.then, trial.then_point, f"{trial} then")
 
         def mending(subject: Subject, walk: Walk) -> None:
             with walking(walk):
-                mend(sweep_first=bool(trial.point % 2))
+                mend(sweep_first=random.random() < HALF)
 
-        return self._step(place, trial.case, "mend", mending, trial.then_point)
+        return self._step(place, trial.case, f"{trial} then", mending, trial.then_point)
 
     def judge(self, place: str, trial: Trial) -> list[str]:
         """Mend everything, and say what is wrong then."""
 
         def judging(subject: Subject, walk: Walk) -> list[str]:
-            mend(sweep_first=bool(trial.point % 2))
+            mend(sweep_first=random.random() < HALF)
             return list(faults(subject, trial.allowed, beside=trial.case.before is crowded))
 
-        return self._step(place, trial.case, "judge", judging).faults
+        return self._step(place, trial.case, f"{trial} judge", judging).faults
 
     def run(self, trial: Trial) -> list[str]:
         """A whole trial. Returns what is wrong."""
@@ -190,7 +187,7 @@ class Trials:
                 steps.append(self.then(place, trial))
             return [*(fault for step in steps for fault in step.faults), *self.judge(place, trial)]
 
-    def _operate(self, place: str, case: Case, name: str, point: int, seed: str) -> Step:
+    def _operate(self, place: str, case: Case, name: str, point: str, seed: str) -> Step:
         def operating(subject: Subject, walk: Walk) -> None:
             subject.app.cut_off(is_away=True)
             with walking(walk):
@@ -205,12 +202,13 @@ class Trials:
         case: Case,
         seed: str,
         act: Callable[[Subject, Walk], list[str] | None],
-        point: int = 0,
+        point: str = ALIVE,
     ) -> Step:
-        """Do something in a place, in a child process that dies at a point."""
+        """Do something in a place, in a child process that dies at a point. Its secrets, and the
+        order of its jobs, come from the seed."""
 
         def acting(step: Step) -> None:
-            without_chance(f"{case} {seed}")
+            without_chance(seed)
             know_only(case.kind)
             walk = Walk(point)
             application = self._places.open(place)

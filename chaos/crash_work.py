@@ -1,7 +1,7 @@
 """What happens after a crash, in one process and one thread: time passes, the relay sends what
 waits, a worker runs it, and the sweep looks for what was left behind."""
 
-from collections.abc import Iterator
+import random
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +15,7 @@ from gifster.uploads.sweep import sweep as sweep_uploads
 
 #: After so many rounds of the relay, a job that is still there waits for ever.
 ROUNDS = 12
+PREFETCH = 1000
 #: All files are this much older (seconds) than any that the sweep spares.
 AGE_S = 60
 
@@ -40,12 +41,11 @@ class _Consumer:
 
     def __init__(self, broker: Any, name: str) -> None:
         self._broker, self._queue = broker, broker.queues[name]
-        self._consumer = broker.consume(name, timeout=1)
+        self._consumer = broker.consume(name, prefetch=PREFETCH, timeout=1)
 
-    def messages(self) -> Iterator[Any]:
-        """What is in the queue, until it is empty."""
-        while not self._queue.empty():
-            yield next(self._consumer)
+    def messages(self) -> list[Any]:
+        """What is in the queue."""
+        return [next(self._consumer) for _ in range(self._queue.qsize())]
 
     def post_process_message(self, message: Any) -> None:
         end = "nack" if message.failed else "ack"
@@ -55,22 +55,22 @@ class _Consumer:
 
 
 def _run_messages() -> None:
-    """Run what the broker has."""
+    """Run what the broker has, in any order: several workers would take it."""
     broker: Any = dramatiq.get_broker()
     # What waits for its retry is in other queues: the relay sends it.
     queues = [name for name in broker.get_declared_queues() if not name.endswith(".DQ")]
-    consumers = {name: _Consumer(broker, name) for name in queues}
+    consumers = {name: _Consumer(broker, name) for name in sorted(queues)}
     handed_over: Any = SimpleNamespace(task_done=lambda: None)
     thread: Any = _WorkerThread(
         broker=broker, consumers=consumers, work_queue=handed_over, worker_timeout=1
     )
-    found = True
-    while found:  # a job may enqueue others
-        found = False
+    messages: list[Any] = []
+    while True:
         for consumer in consumers.values():
-            for message in consumer.messages():
-                found = True
-                thread.process_message(message)
+            messages += consumer.messages()
+        if not messages:
+            return
+        thread.process_message(messages.pop(random.randrange(len(messages))))
 
 
 def sweep() -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from chaos.crash_operations import AFTERWARDS
 from chaos.crash_places import PLATFORMS
+from chaos.crash_points import ALIVE, COMMITTED
 from chaos.crash_trials import CASES, MEND, Case, Trial, Trials, trial_of
 from chaos.databases import NotHere
 from chaos.verdict import Verdict
@@ -25,8 +26,10 @@ from chaos.verdict import Verdict
 SAMPLE_S = 60.0
 #: How many points of an operation a sample tries.
 SAMPLE_POINTS = 3
-#: A second process dies before this point, or comes to its end before it.
-MOST_POINTS = 60
+#: How much more often it tries the point after a commit than another.
+AS_OFTEN = 4
+#: A second process dies before this point or after this commit, or comes to its end before it.
+MOST_POINTS, MOST_COMMITS = 60, 9
 #: The kinds of trials, each of which has a row.
 ONCE, TWICE, BETWEEN = "died once", "died again while mending", "went on before it was mended"
 
@@ -58,8 +61,10 @@ class Exploration:
             with self._trials.copy(place) as here:
                 step = self._trials.act(here, Trial(case))
                 self._add(ONCE, Trial(case), step.faults + self._trials.judge(here, Trial(case)))
-            chosen = list(range(1, len(step.passed) + 1))
+            chosen = [str(number) for number in range(1, len(step.passed) + 1)]
             if points is not None:
+                # After a commit most is unfinished.
+                chosen += [f"c{n}" for n in range(1, step.passed.count(COMMITTED) + 1)] * AS_OFTEN
                 chosen = self._chance.sample(chosen, min(points, len(chosen)))
             for point in chosen:
                 self._die(place, Trial(case, point))
@@ -69,7 +74,7 @@ class Exploration:
         with self._trials.copy(place) as dead:
             faults = self._trials.act(dead, trial).faults
             then = self._chance.choice(AFTERWARDS)
-            then_points = [self._point(), self._chance.choice([0, self._point()])]
+            then_points = [self._point(), self._chance.choice([ALIVE, self._point()])]
             for row, further in [
                 (ONCE, trial),
                 (TWICE, replace(trial, then=MEND, then_point=then_points[0])),
@@ -80,8 +85,9 @@ class Exploration:
                     found = faults + found + self._trials.judge(here, further)
                 self._add(row, further, found)
 
-    def _point(self) -> int:
-        return self._chance.randint(1, MOST_POINTS)
+    def _point(self) -> str:
+        point = str(self._chance.randint(1, MOST_POINTS))
+        return self._chance.choice([point, f"c{self._chance.randint(1, MOST_COMMITS)}"])
 
     def _add(self, row: str, trial: Trial, faults: list[str]) -> None:
         told = self.rows[row]
