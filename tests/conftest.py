@@ -159,12 +159,14 @@ def leave_no_threads() -> None:
     the databases of the tests that follow; and those of a broker that is not closed, which log it
     if a test closes all connections of the server."""
     for thread in threading.enumerate():
+        target = getattr(thread, "_target", None)  # it has none any more when it ends just now
+        if target is None:
+            continue
         if thread.name == "leases":
-            leases = thread._target.__self__
-            leases._held.clear()
-            leases._left.clear()
+            target.__self__._held.clear()
+            target.__self__._left.clear()
         elif thread.name in {"wake-up", "acks"}:
-            thread._target.__self__.stop()
+            target.__self__.stop()
 
 
 @pytest.fixture(scope="session")
