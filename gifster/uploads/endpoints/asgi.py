@@ -9,15 +9,13 @@ import contextvars
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gifster.jobs.mounted import Message, Receive, Scope, Send, ask, from_scope
 from gifster.uploads.endpoints.bodies import PIECE_BYTES, STALL_S, Body, Pace, Pieces, stalled
+from gifster.uploads.endpoints.handler import Handler
 from gifster.uploads.endpoints.messages import Request, Response, problem_of, refusal
 from gifster.uploads.to_the_end import to_the_end
-
-if TYPE_CHECKING:
-    from gifster.uploads.endpoints.mounting import Endpoint
 
 
 class _ClientGone(Exception):
@@ -30,7 +28,7 @@ Run = Callable[..., Awaitable[Any]]
 
 
 async def answer(
-    endpoint: "Endpoint",
+    handler: Handler,
     allow: Callable[[Any], object],
     threads: ThreadPoolExecutor,
     connection: tuple[Scope, Receive, Send],
@@ -48,7 +46,7 @@ async def answer(
         return ask(allow, scope, loop)
 
     try:
-        begun = await _begun(endpoint, request, decide, run)
+        begun = await _begun(handler, request, decide, run)
         if isinstance(begun, Response):
             response = begun
         else:
@@ -59,7 +57,7 @@ async def answer(
         return
     except Exception as error:  # noqa: BLE001 logged, unless it is the client's
         response = refusal(problem_of(error, request))
-    response.headers |= endpoint.extra_headers(request, response.headers)
+    response.headers |= handler.extra_headers(request, response.headers)
     if not complete and scope.get("http_version", "1.1").startswith("1"):
         # The rest of the body is not read (RFC 9112, 9.6).
         response.headers["Connection"] = "close"
@@ -67,12 +65,12 @@ async def answer(
 
 
 async def _begun(
-    endpoint: "Endpoint", request: Request, decide: Callable[[], object], run: Run
+    handler: Handler, request: Request, decide: Callable[[], object], run: Run
 ) -> Response | Body:
     """What `begin()` returns. If the request is cancelled meanwhile, its body is aborted."""
     found: list[Response | Body] = []
     try:
-        await run(lambda: found.append(endpoint.begin(request, decide)))
+        await run(lambda: found.append(handler.begin(request, decide)))
     except asyncio.CancelledError as error:
         for begun in found:
             if not isinstance(begun, Response):

@@ -10,8 +10,9 @@ from typing import BinaryIO
 
 from gifster import jobs
 from gifster.uploads.config import storage
+from gifster.uploads.endpoints.handler import Allow
 from gifster.uploads.endpoints.messages import Headers, Problem, Request, Response
-from gifster.uploads.endpoints.mounting import Allow, Endpoint
+from gifster.uploads.endpoints.mounting import Endpoint
 from gifster.uploads.endpoints.ranges import is_known, only_reading, ranged
 from gifster.uploads.files.access import local_copy
 from gifster.uploads.uploader import Uploader

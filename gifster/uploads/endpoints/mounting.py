@@ -1,6 +1,5 @@
 """What endpoints have in common: another application mounts them, as WSGI or as ASGI."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,14 +7,10 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from gifster.jobs.mounted import Receive, Scope, Send, live
 from gifster.uploads.endpoints import asgi, wsgi
-from gifster.uploads.endpoints.bodies import Body
-from gifster.uploads.endpoints.messages import Headers, Request, Response
-
-#: Returns what the application says of a request.
-Allow = Callable[[], object]
+from gifster.uploads.endpoints.handler import Handler
 
 
-class Endpoint(ABC):
+class Endpoint(Handler):
     """An endpoint: mount its `wsgi` or its `asgi`.
 
     Parameters:
@@ -26,21 +21,6 @@ class Endpoint(ABC):
     def __init__(self, allow: Callable[[Any], object] = lambda _: None, threads: int = 16) -> None:
         self._allow = allow
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="uploads-endpoint")
-
-    @abstractmethod
-    def begin(self, request: Request, allow: Allow) -> Response | Body:
-        """The answer to a request, or what takes its body first. It blocks.
-
-        Parameters:
-          allow: returns what the application says of the request.
-
-        Raises:
-          Exception: `messages.problem_of()` says what the client gets.
-        """
-
-    def extra_headers(self, request: Request, answer: Headers) -> Headers:
-        """Further headers of an answer, which has these."""
-        return {}
 
     def wsgi(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """The endpoint as a WSGI application."""

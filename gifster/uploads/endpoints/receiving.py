@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from gifster.uploads.endpoints.bodies import Body
+from gifster.uploads.endpoints.handler import Allow
 from gifster.uploads.endpoints.messages import (
     SOON,
     Headers,
@@ -18,7 +19,7 @@ from gifster.uploads.endpoints.messages import (
     Response,
     as_json,
 )
-from gifster.uploads.endpoints.mounting import Allow, Endpoint
+from gifster.uploads.endpoints.mounting import Endpoint
 from gifster.uploads.endpoints.multipart import FileInForm, malformed, no_file
 from gifster.uploads.endpoints.origins import Origins
 from gifster.uploads.files.cache import CachedFile, CacheWriter

@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 
 from gifster.imaging.image_info import IMAGE_EXTENSIONS, UNKNOWN_TYPE
 from gifster.uploads.config import storage
+from gifster.uploads.endpoints.handler import Allow
 from gifster.uploads.endpoints.messages import Problem, Request, Response
-from gifster.uploads.endpoints.mounting import Allow, Endpoint
+from gifster.uploads.endpoints.mounting import Endpoint
 from gifster.uploads.endpoints.ranges import is_known, only_reading, ranged
 from gifster.uploads.files.access import local_copy
 from gifster.uploads.mirror import MirrorStorage

@@ -10,8 +10,8 @@ from typing import Any
 from gifster import jobs
 from gifster.jobs import transaction
 from gifster.uploads.endpoints.bodies import Body
+from gifster.uploads.endpoints.handler import Allow
 from gifster.uploads.endpoints.messages import Headers, Problem, Request, Response, as_json
-from gifster.uploads.endpoints.mounting import Allow
 from gifster.uploads.endpoints.receiving import Guarded, Places, described, owner_of
 from gifster.uploads.errors import UploadError
 from gifster.uploads.files.cache import CachedFile

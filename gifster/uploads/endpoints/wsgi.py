@@ -1,11 +1,12 @@
 """An endpoint as a WSGI application (PEP 3333)."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from gifster.jobs.mounted import from_environ
 from gifster.uploads.endpoints.bodies import PIECE_BYTES, Body, Pace, Pieces
+from gifster.uploads.endpoints.handler import Handler
 from gifster.uploads.endpoints.messages import (
     Problem,
     Request,
@@ -15,12 +16,9 @@ from gifster.uploads.endpoints.messages import (
     refusal,
 )
 
-if TYPE_CHECKING:
-    from gifster.uploads.endpoints.mounting import Endpoint
-
 
 def answer(
-    endpoint: "Endpoint",
+    handler: Handler,
     allow: Callable[[Any], object],
     environ: WSGIEnvironment,
     start_response: StartResponse,
@@ -32,11 +30,11 @@ def answer(
     """
     request = Request(**vars(from_environ(environ)))
     try:
-        begun = endpoint.begin(request, lambda: allow(environ))
+        begun = handler.begin(request, lambda: allow(environ))
         response = begun if isinstance(begun, Response) else _receive(begun, environ)
     except Exception as error:  # noqa: BLE001 logged, unless it is the client's
         response = refusal(problem_of(error, request))
-    response.headers |= endpoint.extra_headers(request, response.headers)
+    response.headers |= handler.extra_headers(request, response.headers)
     start_response(f"{response.status} {response.reason}", list(response.headers.items()))
     if request.method == "HEAD":
         Pieces(response).close()
