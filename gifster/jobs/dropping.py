@@ -6,14 +6,19 @@ cheap (Redis, `brokers/removal.py`); a worker that gets it skips it, since its r
 """
 
 import logging
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
+import dramatiq.broker
+
 from gifster.jobs import clock
+from gifster.jobs.asking import away
+from gifster.jobs.brokers.abilities import abilities
 from gifster.jobs.dead import NoSuchJob
 from gifster.jobs.groups import release
 from gifster.jobs.job import Job, outbox_database
 from gifster.jobs.old_schema import needs
-from gifster.jobs.sending import remove_messages
 from gifster.jobs.states import State, after, matching, place_of, state_of
 from gifster.jobs.transactions import transaction
 
@@ -114,8 +119,24 @@ def _free(jobs: list[Job]) -> None:
     # workers skip the messages, and the relay releases throttled jobs.
     try:
         jobs = _gone(jobs) if jobs else []
-        remove_messages(jobs)
+        _remove_messages(jobs)
         for group, queue in {(job.group, job.queue) for job in jobs if job.group is not None}:
             release(group, queue)
     except Exception:
         logger.exception("dropped jobs=%d, but not all that depended on them is settled", len(jobs))
+
+
+def _remove_messages(jobs: Sequence[Job]) -> None:
+    """Remove the messages of jobs whose rows are gone from the broker, where it can (Redis). What
+    stays there, or is with a worker already, is skipped by the worker."""
+    its = abilities(dramatiq.broker.global_broker)
+    by_queue: dict[str, list[str]] = defaultdict(list)
+    for job in jobs:
+        by_queue[job.queue].append(job.id)
+    try:
+        for queue, job_ids in by_queue.items():
+            its.remove(queue, job_ids)
+    except Exception as error:
+        if away(error) is None:
+            raise
+        logger.warning("the messages of dropped jobs stay in the broker, unread: %s", error)

@@ -9,10 +9,9 @@ broker learns that at once: Dramatiq would make one for this machine, and wait f
 import importlib.util
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dramatiq
 import dramatiq.broker
@@ -30,9 +29,6 @@ from gifster.jobs.asking import (
 from gifster.jobs.brokers.abilities import abilities, connects_each_thread
 from gifster.jobs.circuit import SLOW_S
 from gifster.jobs.problem import Problem
-
-if TYPE_CHECKING:
-    from gifster.jobs.job import Job
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -138,26 +134,6 @@ def _unless_it_answers(broker: dramatiq.Broker, error: Exception) -> Exception:
     except BrokerUnavailable:
         return BrokerUnavailable(str(error))
     return error
-
-
-def remove_messages(jobs: Sequence["Job"]) -> int:
-    """Remove the messages of jobs whose rows are gone from the broker, where it can (Redis). What
-    stays there, or is with a worker already, is skipped by the worker.
-
-    Returns:
-      how many messages were removed.
-    """
-    its = abilities(dramatiq.broker.global_broker)
-    by_queue: dict[str, list[str]] = defaultdict(list)
-    for job in jobs:
-        by_queue[job.queue].append(job.id)
-    try:
-        return sum(its.remove(queue, job_ids) for queue, job_ids in by_queue.items())
-    except Exception as error:
-        if away(error) is None:
-            raise
-        logger.warning("the messages of dropped jobs stay in the broker, unread: %s", error)
-        return 0
 
 
 def send_many(messages: Iterable[dramatiq.Message[Any]]) -> int:
