@@ -62,7 +62,7 @@ def templates(root: str = "") -> Templates:
         auto_reload=False,
         bytecode_cache=_compiled,
     )
-    made.filters["blurred"] = placeholder
+    made.filters["blurred"] = blurred
     made.filters["told_edit"] = told_edit
     made.filters["counted"] = counted
     made.globals |= {"root": root, "static": root + ADDRESS}
@@ -70,6 +70,15 @@ def templates(root: str = "") -> Templates:
     # `sign_in.routes` knows the ways to log in.
     made.globals |= {"oidc_name": "", "with_passwords": True, "with_second_factor": False}
     return made
+
+
+def blurred(thumbhash: str | None) -> str:
+    """The tiny picture of a ThumbHash, to show behind an image; empty if there is none, or if the
+    ThumbHash is damaged."""
+    try:
+        return placeholder(thumbhash)
+    except ValueError:
+        return ""
 
 
 def told_edit(edit: schemas.Edit) -> str:

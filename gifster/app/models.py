@@ -402,13 +402,21 @@ class FingerprintPart(BaseModel):
         primary_key = peewee.CompositeKey("part", "gif")
 
 
+def hash_bits(dhash: str | None) -> int:
+    """The bits of a difference hash: 0 of an image with nothing to see, and if it is damaged."""
+    try:
+        return int(dhash or "0", 16)
+    except ValueError:
+        return 0
+
+
 def fingerprint_parts(dhash: str | None) -> list[int]:
     """The four quarters of a difference hash, each as its number (0 to 3) and its 16 bits.
 
     Two hashes that differ in at most three bits share a quarter. A hash of all zeros, of an image
     with nothing to see, has no parts.
     """
-    bits = int(dhash or "0", 16)
+    bits = hash_bits(dhash)
     return [at << 16 | bits >> 16 * at & 0xFFFF for at in range(4)] if bits else []
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from gifster.app.access import comparable
 from gifster.app.damaged_text import whole
-from gifster.app.models import FingerprintPart, Gif, fingerprint_parts
+from gifster.app.models import FingerprintPart, Gif, fingerprint_parts, hash_bits
 from gifster.app.originals import is_edited
 from gifster.jobs.database_errors import is_of_one_row
 from gifster.jobs.statements import Statement, for_each_length
@@ -148,6 +148,5 @@ def near_duplicates_of(gif: Gif, most: int = 12, user_id: str | None = None) -> 
 
 def _differing_bits(dhash: str, other: Gif) -> int:
     stored = other.image.stored
-    if stored is None or stored.dhash is None:
-        return 64
-    return (int(dhash, 16) ^ int(stored.dhash, 16)).bit_count()
+    bits = 0 if stored is None else hash_bits(stored.dhash)
+    return (hash_bits(dhash) ^ bits).bit_count() if bits else 64

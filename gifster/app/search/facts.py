@@ -50,7 +50,10 @@ def kinds(stored: StoredFile | None) -> list[str]:
     """The facts about a stored image."""
     if stored is None:
         return [UNSTORED]
-    see_through = has_alpha(stored.thumbhash) if stored.thumbhash else False
+    try:
+        see_through = has_alpha(stored.thumbhash) if stored.thumbhash else False
+    except (ValueError, IndexError):  # it is damaged
+        see_through = False
     return [MOVES if stored.frames > 1 else STILL, *([STICKER] if see_through else [])]
 
 

@@ -1,11 +1,12 @@
 """One text of the database that is no UTF-8, or none of the values that a column has, whatever its
 table: pages, lists and metrics show all the others."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 
 from gifster import jobs
-from gifster.app import collections, favourites, tokens
+from gifster.app import collections, favourites, search, tokens
 from gifster.app.access import Reach
 from gifster.app.accounts.tables import Export, Invitation
 from gifster.app.database import db
@@ -126,3 +127,24 @@ def test_lists_go_on(site: Site):
             ]
             db.execute_sql(set_to.format(before), (rowid,))
     assert failed == []
+
+
+def test_a_damaged_fact_of_a_picture_keeps_nobody_from_the_others(site: Site):
+    # Given a GIF with a flipped bit in what shows a blurred picture, and one in what finds others
+    ann = person("ann")
+    gif, other = (stored_gif(ann, "Needle", ["cat"]) for _ in range(2))
+    stored = gif.image.stored.dump()
+    damaged = stored | {"thumbhash": "1QcSHQRnh493V4dIh4eXh1h4kJU", "dhash": "0001000x00030004"}
+    sql = f"UPDATE gif SET image = {db.obj.param} WHERE id = {db.obj.param}"
+    db.execute_sql(sql, [json.dumps(damaged), gif.id])
+    for each in (gif, other):
+        search.put(Gif.get_by_id(each.id), ["cat"])
+
+    # I expect lists, searches, and its own page, to show it as one without these facts
+    ask = site.stranger()
+    for path in ("/", "/mine", "/v2/search?q=needle", "/v1/gifs/trending", "/feed.atom",
+                 f"/gifs/{gif.id}", f"/api/gifs/{gif.id}", f"/gifs/{other.id}"):  # fmt: skip
+        answer = (site.browser(ann) if path == "/mine" else ask)("GET", path)
+        assert answer.status_code == 200, path
+        assert gif.id in answer.text, path
+    assert ask("GET", f"/api/gifs/{gif.id}").json()["similar"] == []
