@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 from gifster.api import schemas
 from gifster.api.links import absolute
-from gifster.api.media import guarded_url, plain_url
+from gifster.api.media import guarded_url, plain_url, storage_of
 from gifster.app import originals
 from gifster.app.access import is_for_everybody
 from gifster.app.models import Gif
 from gifster.imaging.image_info import VIDEO_TYPES
 from gifster.uploads import LocalStorage
-from gifster.uploads.config import storage
 from gifster.uploads.files.stored import StoredFile, StoredVersion
 
 #: With how many origins and choices of versions a file is remembered. A client may send any host
@@ -43,10 +42,13 @@ def described(
       origin: what its URLs begin with (`Context.origin()`); empty for a page.
       only: the names of the versions that are wanted; None for all.
       for_everybody: whether everybody may see the file (`access.is_for_everybody()`).
+
+    Raises:
+      Unreadable: the key or the storage of a file is none.
     """
     if not for_everybody:
         return _made(stored, origin, only, guarded_url)
-    store = storage(stored.storage)
+    store = storage_of(stored)
     if type(store) is not LocalStorage or not isinstance(store.base_url, str):
         return _made(stored, origin, only, plain_url)
     notes, of = stored.notes, (origin, only, store)

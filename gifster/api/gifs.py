@@ -30,9 +30,11 @@ from gifster.app import (
     texts,
 )
 from gifster.app.access import STRANGER, Viewer, is_for_everybody, may_edit
+from gifster.app.damaged_text import Unreadable
 from gifster.app.library import Quota
 from gifster.app.models import Gif, User, rfc3339
 from gifster.app.texts import Rating, Visibility
+from gifster.uploads.columns.rows import log_unreadable
 
 
 def accept_upload(
@@ -112,13 +114,23 @@ def gifs_json(
     gifs: Sequence[Gif], viewer: Viewer = STRANGER, origin: str = ""
 ) -> list[schemas.Gif]:
     """GIFs as JSON, with one query for all their tags, one for their duplicates and one for their
-    users.
+    users. Those that cannot be read are left out.
 
     Parameters:
       viewer: who reads it. It names no GIF that the viewer may not see.
       origin: what its URLs begin with (`Context.origin()`); empty for a page.
     """
     return _each_as_json(gifs, gifs, viewer, origin)
+
+
+def one_json(gif: Gif, viewer: Viewer = STRANGER) -> schemas.Gif:
+    """A GIF as JSON for a page.
+
+    Raises:
+      Unreadable: the key or the storage of a file is none.
+    """
+    found = _each_as_json([gif], [gif], viewer, is_list=False)
+    return found[0]
 
 
 def cards_json(gifs: Sequence[Gif], viewer: Viewer) -> list[schemas.Gif]:
@@ -128,27 +140,29 @@ def cards_json(gifs: Sequence[Gif], viewer: Viewer) -> list[schemas.Gif]:
     return _each_as_json(gifs, own, viewer, only=OF_CARDS)
 
 
-def _each_as_json(
+def _each_as_json(  # noqa: PLR0913 each is a part of it
     gifs: Sequence[Gif],
     compared: Sequence[Gif],
     viewer: Viewer,
     origin: str = "",
     only: frozenset[str] | None = None,
+    *,
+    is_list: bool = True,
 ) -> list[schemas.Gif]:
     tags, names = lists.tags_of(gifs), lists.uploaders_of(gifs)
     older = near_duplicates.oldest_copies(compared, viewer.user_id)
-    return [
-        gif_json(
-            gif,
-            tags[gif.id],
-            older.get(gif.id),
-            names.get(gif.user_id or ""),
-            origin,
-            viewer=viewer,
-            only=only,
-        )
-        for gif in gifs
-    ]
+    made = []
+    for gif in gifs:
+        name, duplicate_of = names.get(gif.user_id or ""), older.get(gif.id)
+        try:
+            told = gif_json(gif, tags[gif.id], duplicate_of, name, origin, viewer=viewer, only=only)
+        except Unreadable as error:
+            if not is_list:
+                raise
+            log_unreadable(Gif, gif.id, error)
+        else:
+            made.append(told)
+    return made
 
 
 def whole_json(

@@ -8,17 +8,37 @@ from gifster.api.auth import viewer_here
 from gifster.api.context import Context
 from gifster.app import boot
 from gifster.app.access import gif_of, may_edit, may_see, standing_of
+from gifster.app.damaged_text import Unreadable
 from gifster.app.database import db
 from gifster.app.originals import is_withheld
 from gifster.uploads import S3Storage
 from gifster.uploads.config import storage
 from gifster.uploads.files.stored import StoredFile, StoredVersion
-from gifster.uploads.storage.base import public_url
+from gifster.uploads.storage.base import Storage, public_url
+
+
+def storage_of(file: StoredFile | StoredVersion) -> Storage:
+    """The storage of a file.
+
+    Raises:
+      Unreadable: there is none of that name.
+    """
+    try:
+        return storage(file.storage)
+    except LookupError as error:
+        raise Unreadable(str(error)) from error
 
 
 def plain_url(file: StoredFile | StoredVersion) -> str:
-    """The URL of a file that everybody may see."""
-    return file.url()
+    """The URL of a file that everybody may see.
+
+    Raises:
+      Unreadable: its key is none, or it is in no storage that there is.
+    """
+    try:
+        return storage_of(file).url(file.key)
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
 
 
 def guarded_url(file: StoredFile | StoredVersion) -> str:
@@ -26,11 +46,17 @@ def guarded_url(file: StoredFile | StoredVersion) -> str:
 
     A CDN or a public bucket (`store.base_url`) does not ask who somebody is. So this is a URL of
     `/media`, or, for a bucket, one that is signed and ends.
+
+    Raises:
+      Unreadable: as `plain_url()`.
     """
-    store = storage(file.storage)
-    if isinstance(store, S3Storage):
-        return store.url(file.key, store.expires_s)
-    return public_url(boot.media_url, file.key)
+    store = storage_of(file)
+    try:
+        if isinstance(store, S3Storage):
+            return store.url(file.key, store.expires_s)
+        return public_url(boot.media_url, file.key)
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
 
 
 class MediaAccess:

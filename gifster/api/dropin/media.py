@@ -13,6 +13,7 @@ from gifster.api.dropin import giphy_objects, tenor_objects
 from gifster.api.dropin.found import shown
 from gifster.api.dropin.renditions import GIF, MP4, STILL, WEBM, WEBP, Renditions, Wanted
 from gifster.api.links import absolute
+from gifster.api.media import plain_url
 from gifster.app import library
 from gifster.app.boot import MEDIA
 from gifster.app.texts import GIF_ID
@@ -86,4 +87,4 @@ def _url(gif_id: str, asked: Wanted) -> str | None:
     if stored is None:
         return None
     file = Renditions(stored, gif.edit).find(asked)
-    return file.url() if file is not None else None
+    return plain_url(file) if file is not None else None

@@ -5,7 +5,7 @@ from falcon.asgi import Request, Response
 
 from gifster.api.auth import require_editor
 from gifster.api.bodies import url_form
-from gifster.api.gifs import gifs_json
+from gifster.api.gifs import one_json
 from gifster.api.pages.page import Page
 from gifster.api.problems import problem_for, wants_page
 from gifster.app import edits, library
@@ -59,7 +59,7 @@ class EditPage(Page):
         def work() -> dict[str, object]:
             gif = library.gif_to_change(gif_id, editor.user, editor.reach)
             return {
-                "gif": gifs_json([gif], editor.viewer)[0],
+                "gif": one_json(gif, editor.viewer),
                 "asks_reason": moderates(gif, editor.user, editor.reach),
                 "needs_reason": needs_reason(gif, editor.user, editor.reach),
             }

@@ -5,7 +5,7 @@ from datetime import timedelta
 from falcon.asgi import Request, Response
 
 from gifster.api.auth import current_user, viewer_of
-from gifster.api.gifs import cards_json, gifs_json
+from gifster.api.gifs import cards_json, one_json
 from gifster.api.pages.page import Page
 from gifster.api.sharing.previews import Preview
 from gifster.app import collections, favourites, library, near_duplicates, search
@@ -40,7 +40,7 @@ class GifPage(Page):
 
         def work() -> dict[str, object]:
             gif = library.get_gif(gif_id, viewer)
-            facts = gifs_json([gif], viewer)[0]
+            facts = one_json(gif, viewer)
             near = near_duplicates.near_duplicates_of(gif, user_id=viewer.user_id)
             alike = search.related(gif_id, limit=MOST_ALIKE + len(near)).gifs
             return {
@@ -76,7 +76,5 @@ class GifPage(Page):
 
     async def on_get_card(self, req: Request, resp: Response, gif_id: str) -> None:
         viewer = await viewer_of(self.context, req)
-        gif = await self.context.run(
-            lambda: gifs_json([library.get_gif(gif_id, viewer)], viewer)[0]
-        )
+        gif = await self.context.run(lambda: one_json(library.get_gif(gif_id, viewer), viewer))
         await self.render(req, resp, "card.html", gif=gif)

@@ -13,7 +13,7 @@ from falcon.asgi import Request, Response
 
 from gifster.api import schemas
 from gifster.api.context import Context
-from gifster.api.gifs import gifs_json
+from gifster.api.gifs import one_json
 from gifster.api.middleware import image_origins
 from gifster.app import library
 
@@ -44,7 +44,7 @@ class Embed:
     async def on_get(self, req: Request, resp: Response, gif_id: str) -> None:
         def work() -> schemas.Gif | None:
             try:
-                return gifs_json([library.get_gif(gif_id)])[0]
+                return one_json(library.get_gif(gif_id))
             except library.NotFound:
                 return None  # browsers show nothing of an error page that no site may frame
 

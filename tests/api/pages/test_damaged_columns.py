@@ -4,10 +4,13 @@ table: pages, lists and metrics show all the others."""
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from gifster import jobs
 from gifster.app import collections, favourites, search, tokens
-from gifster.app.access import Reach
+from gifster.app.access import Reach, Viewer
 from gifster.app.accounts.tables import Export, Invitation
 from gifster.app.database import db
 from gifster.app.models import Finding, Gif, User, now
@@ -19,7 +22,7 @@ from gifster.jobs.stats import ActorStats
 from gifster.jobs.worker_rows import PausedQueue, Worker
 from gifster.uploads.resumable.table import ResumableUpload
 from tests.api.clients import Client
-from tests.api.site import Site
+from tests.api.site import NOTHING, Site
 from tests.api.stored_gifs import stored_gif
 from tests.app.people import person
 from tests.combinations import on_sqlite
@@ -135,8 +138,7 @@ def test_a_damaged_fact_of_a_picture_keeps_nobody_from_the_others(site: Site):
     gif, other = (stored_gif(ann, "Needle", ["cat"]) for _ in range(2))
     stored = gif.image.stored.dump()
     damaged = stored | {"thumbhash": "1QcSHQRnh493V4dIh4eXh1h4kJU", "dhash": "0001000x00030004"}
-    sql = f"UPDATE gif SET image = {db.obj.param} WHERE id = {db.obj.param}"
-    db.execute_sql(sql, [json.dumps(damaged), gif.id])
+    write_image(gif, damaged)
     for each in (gif, other):
         search.put(Gif.get_by_id(each.id), ["cat"])
 
@@ -148,3 +150,40 @@ def test_a_damaged_fact_of_a_picture_keeps_nobody_from_the_others(site: Site):
         assert answer.status_code == 200, path
         assert gif.id in answer.text, path
     assert ask("GET", f"/api/gifs/{gif.id}").json()["similar"] == []
+
+
+@pytest.mark.parametrize("is_version", [True, False])
+@pytest.mark.parametrize(("name", "value"), [("key", "gifs/a?b/c"), ("storage", "stope")])
+def test_a_damaged_name_of_a_file_keeps_nobody_from_the_other_gifs(
+    site: Site, caplog: pytest.LogCaptureFixture, name: str, value: str, is_version: bool
+):
+    # Given a GIF whose row does not tell any more where a file of it is
+    ann = person("ann")
+    gif, other = (stored_gif(ann, title, ["cat"]) for title in ("Damaged", "Needle"))
+    damaged = gif.image.stored.dump()
+    (damaged["versions"]["thumb"] if is_version else damaged)[name] = value
+    write_image(gif, damaged)
+    for each in (gif, other):
+        search.put(Gif.get_by_id(each.id), ["cat"])
+    collections.add(collections.create(ann, "Cats").id, gif.id, Viewer(ann.id))
+
+    # I expect lists to have the others, and the log to tell of it
+    stranger, browser = site.stranger(), site.browser(ann)
+    for path in ("/", "/api/gifs", "/mine", "/api/mine", f"/gifs/{other.id}", "/feed.atom"):
+        answer = (browser if path.endswith("mine") else stranger)("GET", path)
+        assert (answer.status_code, other.id in answer.text) == (200, True), path
+    assert [one["id"] for one in stranger("GET", "/api/gifs").json()["items"]] == [other.id]
+    assert f"table=gif id={gif.id}" in caplog.text
+    # And what is about it alone to say so
+    for path in ("/api/gifs/{}", "/gifs/{}", "/embed/{}"):
+        assert stranger("GET", path.format(gif.id)).status_code == 503, path
+
+    # It can still be thrown away
+    assert browser("POST", f"/gifs/{gif.id}/trash", data=NOTHING).status_code == 303
+    assert Gif.get_by_id(gif.id).trashed_at
+    assert browser("GET", "/trash").status_code == 200
+
+
+def write_image(gif: Gif, image: dict[str, Any]) -> None:
+    sql = f"UPDATE gif SET image = {db.obj.param} WHERE id = {db.obj.param}"
+    db.execute_sql(sql, [json.dumps(image), gif.id])
