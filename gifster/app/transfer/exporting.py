@@ -17,6 +17,8 @@ from gifster.app.models import Gif, Tag, User, rfc3339
 from gifster.imaging.image_info import extension
 from gifster.uploads import StorageUnavailable, StoredFile
 from gifster.uploads.columns.rows import loaded, place_of
+from gifster.uploads.config import storage
+from gifster.uploads.storage.base import check_key
 
 PIECE_BYTES = 256 * 1024
 #: The moments that a zip can tell (APPNOTE, 4.4.6).
@@ -87,6 +89,11 @@ def _write(archive: zipfile.ZipFile, gif: Gif) -> str:
 
 
 def _write_stored(archive: zipfile.ZipFile, gif: Gif, stored: StoredFile) -> str:
+    try:
+        check_key(stored.key)
+        storage(stored.storage)
+    except (ValueError, LookupError) as error:  # its row is damaged
+        return f"Its file cannot be read: {error}."
     name = f"{_slug(gif)}.{extension(stored.content_type)}"
     try:
         fault = _write_file(archive, _entry(name, gif), stored)

@@ -27,7 +27,7 @@ from gifster.uploads.columns.rows import (
 from gifster.uploads.config import storage
 from gifster.uploads.files.stored import StoredFile, StoredVersion
 from gifster.uploads.mount import Mount
-from gifster.uploads.storage.base import is_of_one_file
+from gifster.uploads.storage.base import check_key, is_of_one_file
 from gifster.uploads.versions.declaring import versions_of
 
 PIECE_BYTES = 1024 * 1024
@@ -134,8 +134,13 @@ def _damage_of(stored: StoredFile) -> Iterator[Damaged]:
 
 def _damage(file: StoredFile | StoredVersion) -> str:
     """The fault in a file's content; an empty text if there is none."""
+    try:
+        check_key(file.key)
+        store = storage(file.storage)
+    except (ValueError, LookupError) as error:  # its row is damaged
+        return f"no file is named so: {error}"
     size, digest, head = 0, hashlib.sha256(), b""
-    with storage(file.storage).open(file.key) as content:
+    with store.open(file.key) as content:
         while piece := content.read(PIECE_BYTES):
             head = head or piece[:SNIFF_BYTES]
             size += len(piece)

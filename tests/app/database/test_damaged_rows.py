@@ -279,6 +279,30 @@ def test_an_export_has_the_others(damaged: tuple[Gif, list[Gif]]):
     assert len(zipfile.ZipFile(target).namelist()) == 4
 
 
+@pytest.mark.parametrize(("name", "value"), [("key", "gifs/a?b/c"), ("storage", "stope")])
+def test_a_row_that_names_a_file_wrongly_stops_no_export_and_no_check(
+    damaged: tuple[Gif, list[Gif]], name: str, value: str
+):
+    # Given a flipped bit in what one GIF's row says of its original, and another whose file is gone
+    bad, others = damaged
+    gone, sound = (Gif.get_by_id(gif.id) for gif in others)
+    stored = sound.image.stored.dump()
+    damage("image", bad, json.dumps({**stored, "versions": {}, name: value}))
+    Path("var/store", gone.image.stored.key).unlink()
+
+    # I expect an export to have the sound one, and to tell of the others
+    told = {gif.id: fault for gif, fault in exporting.export(io.BytesIO(), exporting.chosen())}
+    assert told == {sound.id: "", gone.id: "Its file is missing.", bad.id: told[bad.id]}
+    assert told[bad.id].startswith("Its file cannot be read: ")
+
+    # And the checks of all files to do the same, also those of the next nights
+    found = {gif.id: [one.reason for one in faults] for gif, faults in file_checks.check_all()}
+    assert found[sound.id] == []
+    assert found[gone.id] == ["it is not there"]
+    assert found[bad.id][0].startswith("no file is named so: ")
+    assert [file_checks.check_share(1) for _ in range(3)] == [1, 1, 1]
+
+
 def test_checks_of_files_and_new_versions_are_for_the_others(
     damaged: tuple[Gif, list[Gif]], caplog: pytest.LogCaptureFixture
 ):
