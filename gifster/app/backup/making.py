@@ -29,7 +29,7 @@ from gifster.app.models import KeptUpload, rfc3339
 from gifster.app.settings import Settings
 from gifster.app.settings.loading import FILE
 from gifster.uploads.config import config, storage
-from gifster.uploads.storage.base import check_present, is_of_one_file
+from gifster.uploads.storage.base import check_present, is_key, is_of_one_file
 from gifster.uploads.sweep.naming import NamedFile, named_files
 
 #: So many files are copied within a snapshot; more are copied before the next one.
@@ -246,6 +246,9 @@ class _Making:
             if file.storage not in config.storages:
                 self._unreadable.append(f"{file.row}: there is no storage {file.storage!r}")
                 continue
+            if not is_key(file.key):  # a bit of the row has flipped, and no storage takes it
+                self._unreadable.append(f"{file.row}: no file is named {file.key[:200]!r}")
+                continue
             kept = self._manifest.find(file)
             if kept is not None and self._repository.holds(kept.sha256, kept.bytes):
                 self._manifest.name(kept)
@@ -313,6 +316,7 @@ class _Making:
                         at not in self._gone
                         and at not in self._unread
                         and file.storage in config.storages
+                        and is_key(file.key)
                         and not self._manifest.has(*at)
                     ):
                         raise BackupError(

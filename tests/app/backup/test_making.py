@@ -1,5 +1,6 @@
 """What a backup has of a library that changes meanwhile, and what it reports."""
 
+import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,29 @@ def test_a_backup_has_what_rows_name_and_the_next_one_copies_only_what_is_new(
     assert second.facts.files == len(names(second)) > first.facts.files
     check(repository, second)
     check(repository, first)
+
+
+@pytest.mark.parametrize(("name", "value"), [("key", "gifs/a?b/c"), ("storage", "stope")])
+def test_a_row_that_names_a_file_wrongly_stops_no_backup(
+    repository: Repository, settings: Settings, name: str, value: str
+):
+    # Given a flipped bit in what the row of one GIF says of its original
+    bad, sound = added(2), added(3)
+    run_jobs()
+    image = gif(bad.id).image.stored.dump() | {name: value, "versions": {}}
+    db.execute_sql(
+        f"UPDATE gif SET image = {db.obj.param} WHERE id = {db.obj.param}",
+        [json.dumps(image), bad.id],
+    )
+
+    made = back_up(repository, settings)
+
+    # I expect a backup of all the others, which says so
+    assert names(made) == set(gif(sound.id).image.stored.files)
+    [fault] = made.facts.faults
+    assert fault.startswith("a row cannot be read: ")
+    assert value in fault
+    check(repository, made)
 
 
 class Meddling(LocalStorage):
