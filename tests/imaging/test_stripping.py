@@ -11,7 +11,7 @@ import PIL.ImageSequence
 import pytest
 
 from chaos import damage
-from gifster.imaging import Image, strip_metadata
+from gifster.imaging import Image, strip_metadata, stripping
 from gifster.imaging.errors import ImagingError, Unreadable
 from gifster.imaging.probe import probe
 from gifster.imaging.reader import OutOfSteps
@@ -110,6 +110,41 @@ def test_the_orientation_stays_and_nothing_else_of_exif(make, source: Path, targ
     # (browsers do not turn a WebP)
     size = (80, 60) if make is carriers.webp else (60, 80)
     assert (probe(target).width, probe(target).height) == size
+
+
+@pytest.mark.parametrize("where", ["between the scans", "before the end"])
+def test_exif_behind_the_pixels_of_a_jpeg_turns_nothing(where: str, source: Path, target: Path):
+    # Given a JPEG with an orientation that browsers do not reach before they know how to show it
+    content = io.BytesIO()
+    picture = images.frames((80, 60), 1)[0]
+    picture.save(content, "JPEG", progressive=where == "between the scans")
+    before = content.getvalue()
+    at = before.rindex(b"\xff\xda" if where == "between the scans" else b"\xff\xd9")
+    late = carriers.segment(0xE1, b"Exif\0\0" + carriers.exif(6))
+    source.write_bytes(before[:at] + late + before[at:])
+
+    assert strip(source, target)
+
+    # I expect that it is not turned without its metadata, either, also if its head comes first
+    assert target.read_bytes() == before
+    assert (probe(target).width, probe(target).height) == (80, 60)
+    source.write_bytes(stripping.without_metadata(source.read_bytes()))
+    strip(source, target)
+    assert target.read_bytes() == before
+
+
+def test_an_adobe_segment_keeps_what_decoders_read(source: Path, target: Path):
+    content = io.BytesIO()
+    PIL.Image.new("CMYK", (80, 60), (90, 20, 30, 10)).save(content, "JPEG")
+    before = content.getvalue()
+    at = before.index(b"\xff\xee")
+    adobe = before[at + 4 : at + 16]
+    longer = carriers.segment(0xEE, adobe + SECRET)
+    source.write_bytes(before[:at] + longer + before[at + 16 :])
+
+    assert strip(source, target)
+
+    assert target.read_bytes() == before
 
 
 def test_a_heic_is_stripped_as_an_avif_is():

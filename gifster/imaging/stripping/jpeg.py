@@ -13,8 +13,9 @@ _JFIF, _EXIF, _PROFILE, _ADOBE = b"JFIF\0", b"Exif\0", b"ICC_PROFILE\0", b"Adobe
 _APP0, _APP1, _APP2, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
 #: Reserved for extensions of JPEG, which nobody has made: they are no part of a picture.
 _RESERVED = {0x01, 0xC8, *range(0xF0, 0xFE)}
-#: What a JFIF segment has before its thumbnail (bytes).
-_JFIF_BYTES = 14
+_SCAN = 0xDA
+#: What a JFIF segment has before its thumbnail, and all that an Adobe segment has (bytes).
+_JFIF_BYTES, _ADOBE_BYTES = 14, 12
 
 
 def strip(reader: Reader) -> Pieces:
@@ -28,7 +29,8 @@ def walk(reader: Reader, pieces: Pieces) -> None:
     """Put the segments of the picture, and its orientation, into `pieces`."""
     pieces.keep(0, 2)
     exif: tuple[int, int] | bytes | None = None
-    kept: list[tuple[int, int]] = []
+    kept: list[tuple[int, int] | bytes] = []
+    has_scan = False
     try:
         for number, segment in enumerate(segments(reader)):
             if segment.marker == _APP0:
@@ -36,18 +38,24 @@ def walk(reader: Reader, pieces: Pieces) -> None:
                     _keep_jfif(reader, segment, pieces)
             elif segment.marker == _APP1:
                 content = reader.read(segment.end - segment.content)
-                if exif is None and content.startswith(_EXIF):
+                # Behind the first scan it turns nothing, in browsers and here.
+                if exif is None and not has_scan and content.startswith(_EXIF):
                     exif = _orientation(content)
                     if exif == content and not kept:
                         exif = segment.start, segment.end
+            elif segment.marker == _APP14 and segment.end - segment.content > _ADOBE_BYTES:
+                content = reader.read(_ADOBE_BYTES)
+                if content.startswith(_ADOBE):
+                    kept.append(_segment(_APP14, content))
             elif _is_picture(reader, segment):
+                has_scan = has_scan or segment.marker == _SCAN
                 kept.append((segment.start, segment.end))
     finally:  # also if the rest of the file has not come yet (see `heads`)
         _keep_segments(exif, kept, pieces)
 
 
 def _keep_segments(
-    exif: tuple[int, int] | bytes | None, kept: list[tuple[int, int]], pieces: Pieces
+    exif: tuple[int, int] | bytes | None, kept: list[tuple[int, int] | bytes], pieces: Pieces
 ) -> None:
     """Put the segments behind JFIF, which must be first, into `pieces`.
 
@@ -59,9 +67,16 @@ def _keep_segments(
     if isinstance(exif, tuple):
         pieces.keep(*exif)
     elif exif:
-        pieces.add(bytes([0xFF, _APP1]) + (len(exif) + 2).to_bytes(2, "big") + exif)
-    for start, end in kept:
-        pieces.keep(start, end)
+        pieces.add(_segment(_APP1, exif))
+    for part in kept:
+        if isinstance(part, bytes):
+            pieces.add(part)
+        else:
+            pieces.keep(*part)
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
 
 
 def _orientation(content: bytes) -> bytes:
