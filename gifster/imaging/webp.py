@@ -17,8 +17,8 @@ _QUALITY, _METHOD = 75, 0
 _SAMPLE, _MIN_SAMPLED_FRAMES = 1 / 8, 4
 #: WebP keeps transparency without loss, which costs more bytes than the colours. So alpha is
 #: rounded to multiples of this: four levels.
-_ALPHA_STEP = 85
-_ROUNDED_ALPHA = [round(alpha / _ALPHA_STEP) * _ALPHA_STEP for alpha in range(256)]
+#: What covers this part of the first picture, such as a background, keeps its own.
+_ALPHA_STEP, _WIDE = 85, 1 / 32
 _MAX_PLAYS = 0xFFFF
 #: The extended header (RFC 9649, 2.7.1): the offsets of its kind and of its flags, and one flag.
 _KIND_AT, _FLAGS_AT, _ALPHA = 12, 20, 0x10
@@ -54,7 +54,7 @@ def write(
         without loss. Drawings may have fewer bytes so.
     """
     delays = track.delays_ms
-    pictures: Iterator[PIL.Image.Image] = map(_with_rounded_alpha, track.pictures())
+    pictures = _with_rounded_alpha(track.pictures())
     if palette is not None:
         mode, reducer = "RGBA" if track.is_transparent else "RGB", Reducer(palette)
         pictures = (reducer.reduced(picture).convert(mode) for picture in track.pictures())
@@ -83,8 +83,22 @@ def _declare_alpha(path: Path) -> None:
             file.write(bytes([head[_FLAGS_AT] | _ALPHA]))
 
 
-def _with_rounded_alpha(picture: PIL.Image.Image) -> PIL.Image.Image:
-    if picture.mode == "RGBA":
-        picture = picture.copy()
-        picture.putalpha(picture.getchannel("A").point(_ROUNDED_ALPHA))
-    return picture
+def _with_rounded_alpha(pictures: Iterator[PIL.Image.Image]) -> Iterator[PIL.Image.Image]:
+    table: list[int] | None = None
+    for picture in pictures:
+        if picture.mode != "RGBA":
+            yield picture
+            continue
+        alpha, made = picture.getchannel("A"), picture.copy()
+        table = table or _rounded(alpha)
+        made.putalpha(alpha.point(table))
+        yield made
+
+
+def _rounded(alpha: PIL.Image.Image) -> list[int]:
+    """What each level of alpha becomes: the same one in all frames, so that nothing flickers."""
+    wide = _WIDE * alpha.width * alpha.height
+    return [
+        level if count >= wide else round(level / _ALPHA_STEP) * _ALPHA_STEP
+        for level, count in enumerate(alpha.histogram())
+    ]

@@ -195,6 +195,29 @@ def test_a_webp_keeps_partial_and_full_transparency(tmp_path: Path):
         assert set(alpha.tobytes()) == {0, 85, 170, 255}
 
 
+def test_a_wide_half_transparent_part_of_a_webp_keeps_its_opacity(tmp_path: Path):
+    # Given an animation of half transparent pictures
+    source, target, padded = (tmp_path / name for name in ("source", "target", "padded"))
+    frames = [PIL.Image.new("RGBA", (60, 40), (200, 0, blue, 128)) for blue in (0, 250)]
+    images.saved(frames, source, "PNG")
+
+    images.make(
+        source,
+        {
+            target: Image().convert("webp"),
+            padded: Image().pad(80, 80, "#0000ff40").convert("webp"),
+        },
+    )
+
+    # I expect that this opacity, and that of a background, are kept in each frame
+    for path, place, opacity in ((target, (5, 5), 128), (padded, (40, 5), 64)):
+        with PIL.Image.open(path) as made:
+            assert [
+                frame.convert("RGBA").getchannel("A").getpixel(place)
+                for frame in PIL.ImageSequence.Iterator(made)
+            ] == [opacity] * 2
+
+
 @pytest.mark.parametrize("is_extended", [False, True])
 @pytest.mark.parametrize("alpha", [255, 128])
 def test_a_lossless_webp_is_as_transparent_as_its_pixels(
