@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gifster.imaging import bmff_items, bmff_properties, heic
 from gifster.imaging.cicp import CodePoints
-from gifster.imaging.errors import Truncated, Unreadable
+from gifster.imaging.errors import Truncated, Unreadable, Unsupported
 from gifster.imaging.reader import PART_STEPS, Reader
 
 #: The boxes that contain boxes, and how many bytes come before these.
@@ -35,8 +35,9 @@ _BOX_STEPS = 2 * PART_STEPS
 class Facts(NamedTuple):
     """Width and height of the picture as it is stored (pixels); for a sequence the number of
     frames, their duration (ms), and how often it plays (0 for forever); the orientation (1 to 8);
-    and if the file says it, the colours, the brightness of the brightest pixel, and the size of the
-    part that is shown (which decoders of AVIF overlook)."""
+    and if the file says it, the colours, the brightness of the brightest pixel, the size of the
+    part that is shown (which decoders of AVIF overlook), and the number of the matrix of its
+    colours."""
 
     width: int
     height: int
@@ -47,6 +48,7 @@ class Facts(NamedTuple):
     colors: CodePoints | None = None
     peak_nits: float | None = None
     aperture: tuple[int, int] | None = None
+    matrix: int | None = None
 
 
 class _Box(NamedTuple):
@@ -78,6 +80,8 @@ def read(reader: Reader) -> Facts:
 
     Raises:
       Truncated: the file ends in the middle.
+      Unsupported: it has the short boxes of a "low-overhead" file (box `mini`), which libavif does
+        not read yet.
       Unreadable: the structure is wrong.
       OutOfSteps: there are more boxes and entries than the reader has steps.
     """
@@ -88,6 +92,10 @@ def read(reader: Reader) -> Facts:
     properties: bmff_properties.Properties = {}
     for box in _boxes(reader):
         content = box.content
+        if box.kind == b"mini" and not box.track:
+            raise Unsupported(
+                "An AVIF or HEIC of the low-overhead kind cannot be read here. Save it as a PNG."
+            )
         if box.kind == b"pitm":
             primary = int.from_bytes(content[4:], "big")
         elif box.kind == b"iprp":
@@ -123,6 +131,7 @@ def read(reader: Reader) -> Facts:
         bmff_properties.colors(properties),
         bmff_properties.peak_nits(properties),
         bmff_properties.aperture(properties),
+        bmff_properties.matrix(properties),
     )
 
 

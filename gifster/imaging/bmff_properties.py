@@ -83,6 +83,13 @@ def colors(properties: Properties) -> CodePoints | None:
     return in_avif(*struct.unpack_from(">2H", content, 4))
 
 
+def matrix(properties: Properties) -> int | None:
+    """The number of the matrix of the colours (ITU-T H.273, table 4), if the file says it."""
+    content = properties.get(b"colr", b"")
+    is_said = content[:4] == b"nclx" and len(content) >= 10
+    return _number(content[8:10]) if is_said else None
+
+
 def _boxes(
     reader: Reader, content: bytes, *, is_lenient: bool = False
 ) -> Iterator[tuple[bytes, bytes]]:

@@ -14,6 +14,9 @@ class CodePoints(NamedTuple):
 
 
 SRGB_CODES = CodePoints(1, 13)
+#: The matrices (table 4) from which libavif converts no colours: reserved, constant luminance, XYZ
+#: and ICtCp.
+UNREAD_MATRICES = {3, 10, 11, 13, 14}
 PQ, HLG = 16, 18
 _C: Point = (0.31, 0.316)
 PRIMARIES = {

@@ -21,6 +21,7 @@ import PIL.Image
 from gifster.imaging import (
     bmff,
     bmp,
+    cicp,
     ebml,
     heic,
     jpeg_segments,
@@ -30,7 +31,7 @@ from gifster.imaging import (
     webp_chunks,
 )
 from gifster.imaging.delays import Timeline
-from gifster.imaging.errors import TooComplex, TooManyPixels, Unreadable
+from gifster.imaging.errors import TooComplex, TooManyPixels, Unreadable, Unsupported
 from gifster.imaging.gif_blocks import GifBlocks
 from gifster.imaging.image_info import IMAGE_EXTENSIONS, UNKNOWN_TYPE, VIDEO_TYPES, ImageInfo
 from gifster.imaging.reader import OutOfSteps, Reader
@@ -204,6 +205,11 @@ def _probe_webp(reader: Reader, timeline: Timeline) -> ImageInfo:
 
 def _probe_avif(reader: Reader, _: Timeline) -> ImageInfo:
     facts = bmff.read(reader)
+    if facts.matrix in cicp.UNREAD_MATRICES:
+        raise Unsupported(
+            f"An AVIF whose colours have the matrix {facts.matrix} cannot be read here. "
+            "Save it as a PNG."
+        )
     moves = facts.frames > 1
     return ImageInfo(
         "image/avif",

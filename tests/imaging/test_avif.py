@@ -9,7 +9,8 @@ import PIL.ImageCms
 import pytest
 
 from gifster.imaging import Image, bmff_items, strip_metadata
-from gifster.imaging.errors import Truncated, Unreadable
+from gifster.imaging.cicp import UNREAD_MATRICES
+from gifster.imaging.errors import Truncated, Unreadable, Unsupported
 from gifster.imaging.probe import probe
 from tests import images
 
@@ -158,3 +159,31 @@ def _with_lists(content: bytes) -> bytes:
         where = content.index(extent.start.to_bytes(4, "big"), place)
         made[where : where + 4] = (extent.start + more).to_bytes(4, "big")
     return bytes(made)
+
+
+@pytest.mark.parametrize("matrix", [1, 6, 9, *sorted(UNREAD_MATRICES)])
+def test_colours_that_nobody_converts_are_unsupported(tmp_path: Path, matrix: int):
+    source, target = tmp_path / "source", tmp_path / "target"
+    content = bytearray(images.still("AVIF", (30, 20)))
+    at = content.index(b"colrnclx") + 12
+    content[at : at + 2] = matrix.to_bytes(2, "big")
+    source.write_bytes(content)
+
+    if matrix not in UNREAD_MATRICES:
+        assert images.make(source, {target: Image().convert("png")}) == [target]
+        return
+
+    with pytest.raises(Unsupported, match=f"matrix {matrix} "):
+        probe(source)
+    with PIL.Image.open(source) as image, pytest.raises(RuntimeError):
+        image.load()  # otherwise it need not be refused any more
+
+
+def test_a_low_overhead_avif_is_unsupported(tmp_path: Path):
+    source = tmp_path / "source"
+    source.write_bytes(b"\0\0\0\x10ftypmif3avif\0\0\0\x20mini" + bytes(24))
+
+    with pytest.raises(Unsupported, match="low-overhead") as refused:
+        probe(source)
+
+    assert refused.value.code == "unsupported"

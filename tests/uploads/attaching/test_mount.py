@@ -98,6 +98,7 @@ def test_bytes_open_files_and_paths_can_be_assigned(
         (b"Hello" * 9, errors.TypeNotAllowed),
         (LOGO + bytes(1_000_000), errors.TooLarge),
         (LOGO[:-30], errors.Truncated),
+        (b"\0\0\0\x10ftypmif3avif\0\0\0\x20mini" + bytes(24), errors.Unsupported),
         (images.huge_header(), errors.TooManyPixels),
         (images.gif((90, 30), [20] * 21), errors.TooManyFrames),
     ],
