@@ -48,6 +48,22 @@ def test_an_animated_avif_stays_animated(tmp_path: Path):
     )  # fmt: skip
 
 
+def test_a_sequence_has_the_range_that_every_browser_shows(tmp_path: Path):
+    # Given an animated AVIF of the full range
+    source, target = tmp_path / "source", tmp_path / "target"
+    frames = [PIL.Image.new("RGB", (96, 64), (156, 122, level)) for level in (20, 136)]
+    frames[0].save(source, "AVIF", save_all=True, append_images=frames[1:], range="full", speed=10)
+
+    images.make(source, {target: Image().fit(48, 48)})
+
+    # I expect the same colours in the limited range
+    content, at = target.read_bytes(), target.read_bytes().rindex(b"colrnclx")
+    assert content[at + 14] == 0
+    with PIL.Image.open(target) as made:
+        made.seek(1)
+        assert made.getpixel((20, 20)) == pytest.approx((156, 122, 136), abs=4)
+
+
 def test_the_size_of_a_turned_avif_is_that_of_the_upright_picture(tmp_path: Path):
     source, target = tmp_path / "source", tmp_path / "target"
     exif = PIL.Image.Exif()
