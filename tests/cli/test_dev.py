@@ -14,7 +14,7 @@ import pytest
 
 from gifster.app import settings
 from tests import images
-from tests.machine import BIN, alive, eventually, examples, files_below, free_port
+from tests.machine import ALL_EXAMPLES, BIN, alive, eventually, examples, files_below, free_port
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -165,7 +165,7 @@ def starts_again_what_dies(dev: Dev) -> None:
         ("worker", ("gifster worker",)),
         ("scheduler", ("gifster scheduler",)),
     ]
-    for name, words in processes[: examples(2, of=4)]:
+    for name, words in processes[: examples(1, of=4)]:
         os.kill(dev.pid_of(*words), signal.SIGKILL)
         again = f"starting {name} again"
         eventually(lambda again=again: again in dev.log)
@@ -178,14 +178,15 @@ def restarts_what_changes(dev: Dev) -> None:
     before = {name: dev.pid_of(f"gifster {name}") for name in ("web", "worker", "scheduler")}
     valkey = dev.pid_of("valkey-server")
 
-    # When the settings become wrong, I expect that to be reported
+    # When the settings become wrong, I expect that to be reported (in CI: three processes begin)
     settings_file = dev.folder / "settings.toml"
     text = settings_file.read_text()
-    settings_file.write_text(text + "\n[nonsense]\n")
-    eventually(lambda: "changed: settings.toml" in dev.log)
-    eventually(lambda: "nonsense: no such key" in dev.log)
+    if ALL_EXAMPLES:
+        settings_file.write_text(text + "\n[nonsense]\n")
+        eventually(lambda: "changed: settings.toml" in dev.log)
+        eventually(lambda: "nonsense: no such key" in dev.log)
 
-    # And when they are mended, web, worker and scheduler to use them, and Valkey to run on
+    # When they change, I expect web, worker and scheduler to use them, and Valkey to run on
     settings_file.write_text(text.replace("max_bytes = 52_428_800", "max_bytes = 10"))
     eventually(lambda: upload_status(dev) == 413)
     for name, pid in before.items():

@@ -10,6 +10,7 @@ from gifster.imaging.probe import probe
 from gifster.imaging.reader import Reader
 from gifster.imaging.sandbox import LIMITS
 from tests import images
+from tests.combinations import only_in_ci
 
 MB = 1_000_000
 
@@ -26,6 +27,7 @@ def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@only_in_ci("39 million pixels cost 2 s; pictures of 12 million are made daily")
 def test_a_large_jpeg_may_keep_its_size_or_most_of_it(photograph: Path, tmp_path: Path):
     whole, part, small = tmp_path / "whole", tmp_path / "part", tmp_path / "small"
     recipes = {

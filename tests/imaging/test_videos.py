@@ -14,6 +14,7 @@ from gifster.imaging.probe import probe
 from gifster.imaging.sandbox import LIMITS
 from gifster.imaging.timing import WHOLE
 from tests import images
+from tests.combinations import only_in_ci
 from tests.imaging.recordings import FRAME_MS, H264, ffmpeg, info_of, rendered, seen
 
 
@@ -266,6 +267,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@only_in_ci("three versions cost 2 s; that of a large GIF is made daily")
 def test_a_film_as_large_as_a_large_video_has_the_memory_that_its_encoder_takes(
     large: Path, tmp_path: Path
 ):

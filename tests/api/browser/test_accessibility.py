@@ -142,7 +142,9 @@ class Looks:
 def test_axe_finds_nothing_on_the_pages_of_everybody(page: Any, library: dict[str, str]):
     look = Looks(page)
 
-    look.at("/", "/?q=shapes", "/?q=no-such-thing", "/login", "/signup", "/gifs/gone")
+    look.at("/", "/login", "/signup", "/gifs/gone")
+    if ALL_EXAMPLES:
+        look.at("/?q=shapes", "/?q=no-such-thing")
     shapes = library if ALL_EXAMPLES else ("Wide", "Failed")
     look.at(*(f"/gifs/{library[title]}" for title in shapes))
     # What lies over a picture, the form, and a refusal

@@ -44,7 +44,7 @@ def test_each_change_follows(new_stack: Callable[..., Stack]):
     # Given an upload, a page that waits for it, and no worker
     stack = new_stack()
     stack.start_web()
-    gif_id = stack.upload(images.noisy_gif((900, 700), 45)).json()["id"]
+    gif_id = stack.upload(images.noisy_gif((500, 400), 40)).json()["id"]
     seen: list[tuple[str, bool]] = []
 
     def watch() -> None:

@@ -50,6 +50,7 @@ def test_hostile_requests_are_refused_and_leave_nothing_behind(
 
 
 @pytest.mark.long
+@only_in_ci("6 s; the tests in api/receiving attack connections daily")
 def test_others_are_served_beside_attacks_on_connections(tmp_path: Path):
     sieges = wire.attack(tmp_path / "site", "sqlite:///var/gifster.db", scale=0.03)
 
