@@ -15,7 +15,7 @@ TESTS = Path(__file__).parent
 ROOMS = ["jobs", "uploads", "imaging"]
 SHARED = [
     "conftest", "combinations", "machine", "databases", "docs_code", "images", "logs", "s3",
-    "rabbitmq",
+    "rabbitmq", "threads",
 ]  # fmt: skip
 MODULES = sorted(
     [path for room in ROOMS for path in (TESTS / room).rglob("*.py")]

@@ -7,17 +7,40 @@ done twice. The lease is two columns of the row: `leased_by`, and `send_at`, whe
 clock of the outbox (`clock.py`). Only the relay ends the lease of another process, because it
 notices when that clock is set, and all leases seem to have run out.
 
-A lease that runs out is counted as a death of its worker. A worker that lives corrects that, once
-it reaches the database again: it may have been cut off while it held the lease, or while it took or
-ended it, and then nobody knows whether the row has it.
+The states of a job's lease, as the process sees it that has it or had it:
 
-A job whose worker died may have killed it, so after `MAX_DEATHS` the job is given up. But a worker
-process runs several jobs at a time, and all of them are suspects. So one process never runs two
-suspects at a time: otherwise an innocent job could be there at every death. It puts the others off,
-and sends them again as soon as its suspect ends.
+=========  =====================  ================================  ============================
+state      where it is known      what ends it                      if the process dies then
+=========  =====================  ================================  ============================
+free       row: no `leased_by`    `take()` of any process: held;    its message is with a worker
+                                  put off, if it is a suspect and   or the broker, or the relay
+                                  another one runs; left, if the    sends it at `send_at`
+                                  database did not answer
+put off    row: free; `Suspects`  `followers()`, or the relay at    the relay sends it at
+                                  `send_at`: free                   `send_at`
+held       row: `leased_by`;      `ending()`: ended, or left;       it runs out: free, and one
+           `_held`                `give_back()`: free; a renewal    death more
+                                  that does not find it: lost
+lost       `_held` alone; the     the end of the job, which         nothing is left to end;
+           row is somebody        deletes a row that is done        another process has the job
+           else's                 and changes no other
+left       `_left`; the row may   `settle()`: ended as it should    if the row has it, it runs
+           have it                have been, or somebody has had    out: free, and one death
+                                  it: a death is taken back         more; a done job runs again
+ended      the row is gone        nothing                           nothing is left to do
+           (done), dead, or free
+           until its retry
+=========  =====================  ================================  ============================
+
+The thread of a job takes and ends its lease. One thread of the process renews those that are held,
+and settles those that are left. The relay ends one of any process that ran out, and counts a death
+of its worker. A worker that lives takes that back, once it reaches the database again: it may have
+been cut off while it held the lease, or while it took or ended it (decision 83).
+
+A job whose worker died may have killed it, so after `MAX_DEATHS` the job is given up. `suspects.py`
+keeps innocent jobs out of that. `lease_rows.py` has the changes of the row.
 """
 
-import functools
 import logging
 import os
 import socket
@@ -25,15 +48,15 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import replace
 from typing import Any
 
-from gifster.jobs import clock
-from gifster.jobs.job import RESEND_AFTER_S, Job
+from gifster.jobs import clock, lease_rows
+from gifster.jobs.job import Job
+from gifster.jobs.lease_rows import Lease
 from gifster.jobs.problem import Problem
 from gifster.jobs.shared_commits import SharedCommits
-from gifster.jobs.statements import Statement
+from gifster.jobs.suspects import Suspects
 from gifster.jobs.timelines import history_of
 
 logger = logging.getLogger("gifster.jobs")
@@ -41,14 +64,9 @@ logger = logging.getLogger("gifster.jobs")
 #: How long a lease holds (seconds). With the relay's rounds and a worker's polling, another worker
 #: has the job within 15 s of its worker's death.
 LEASE_S = 10.0
-#: The columns that describe the work.
-_WORK: Sequence[Any] = (Job.id, Job.actor, Job.arguments, Job.attempts, Job.deaths)
 #: A job over which so many workers died is given up. Three are not enough: while workers are killed
 #: every second and a clock jumps, an innocent job can be there at each of them.
 MAX_DEATHS = 5
-#: When a suspect ends, so many of those that it kept waiting are sent: this process takes one of
-#: them, and other processes may take the rest.
-MOST_FOLLOWERS = 8
 
 
 class WorkersDied(Exception):
@@ -57,72 +75,6 @@ class WorkersDied(Exception):
     def __init__(self, job: Job) -> None:
         super().__init__(f"{job.deaths} workers died over it")
         self.job = job
-
-
-@functools.cache
-def _take_statement(*asked: str) -> Statement:
-    """The statement that leases a job, if its row has what is asked for."""
-
-    def make(**value: Any) -> Any:
-        its = [
-            _is_its_turn(value["now"], value[name])
-            if name == "retries"
-            else getattr(Job, name) == value[name]
-            for name in asked
-        ]
-        until = clock.in_sql(Job._meta.database, value["now"], value["lease_s"])
-        return Job.update(
-            leased_by=value["worker"],
-            thread=value["thread"],
-            started_at=value["now"],
-            send_at=until,
-            held=False,  # the relay may have throttled a job whose message still came
-            actor_missing=False,
-        ).where(Job.id == value["job_id"], Job.failed_at.is_null(), Job.leased_by.is_null(), *its)
-
-    return Statement(make, ["job_id", *asked, "worker", "thread", "now", "lease_s"])
-
-
-def _is_its_turn(now: Any, retries: Any) -> Any:
-    """Whether a message that was sent after so many retries may run a job. The broker may have
-    several messages of a job that waited for long. The first of them that fails has the job wait
-    for its retry, which has a message of its own; the others come too early."""
-    return Job.due_at.is_null() | (Job.due_at <= now) | (Job.attempts <= retries)
-
-
-_READ = Statement(lambda job_id: Job.select(*_WORK).where(Job.id == job_id))
-
-
-def _job(row: Sequence[Any]) -> Job:
-    """A job of the columns that describe the work, as the database has them."""
-    return Job(
-        **{field.name: field.python_value(value) for field, value in zip(_WORK, row, strict=True)}
-    )
-
-
-@dataclass(frozen=True)
-class _Lease:
-    """A lease that this process has, or may have.
-
-    Parameters:
-      job_id: the id of the row.
-      taken_at: as the row has it (`started_at`).
-      history: the history of the database in which it was taken (see `timelines.py`).
-      deaths: how many workers had died over the job before; 0 if nobody knows.
-      lost: it ran out, and the row is somebody else's by now.
-      done: the job is done, so its row shall go.
-      then: otherwise, the row's columns as they shall be when it ends.
-    """
-
-    job_id: str
-    taken_at: float
-    history: str | None
-    deaths: int = 0
-    lost: bool = False
-    done: bool = False
-    then: Mapping[str, Any] | None = None
-    #: When it was taken, by a clock that nobody can set (`time.monotonic()`).
-    since: float = field(default_factory=time.monotonic)
 
 
 class Leases:
@@ -138,15 +90,12 @@ class Leases:
         self.renew_s = lease_s / 3
         #: The worker's name: host, process id, and a random part, as process ids come again.
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
-        self._held: dict[str, _Lease] = {}
-        #: Those that the database may still have, as it did not answer when they began or ended. A
-        #: job may have several: nobody knows which of the attempts to take it has succeeded.
-        self._left: list[_Lease] = []
+        self._held: dict[str, Lease] = {}
+        #: A job may have several: nobody knows which of the attempts to take it has succeeded.
+        self._left: list[Lease] = []
         #: The history of the database, as far as this process knows.
         self._history: str | None = None
-        self._suspect: str | None = None
-        #: The suspects that wait for the end of that one, and until when they wait at most.
-        self._put_off: dict[str, float] = {}
+        self._suspects = Suspects()
         self._lock = threading.Lock()
         self._renewing: threading.Thread | None = None
         self._cannot_renew = Problem(logger)
@@ -175,53 +124,45 @@ class Leases:
         Raises:
           WorkersDied: the job has to be given up now; its lease is held.
         """
-        with self._lock:
-            if job_id in self._held:
-                return None  # even if the lease ran out: a machine that slept renewed nothing
-            if any(lease.job_id == job_id and lease.done for lease in self._left):
-                return None  # its row is still to be deleted
+        if self._knows_better(job_id):
+            return None
         now = clock.now(Job._meta.database)
         its = {"actor": actor, "created_at": created_at, "retries": retries}
-        asked = {name: value for name, value in its.items() if value is not None}
         values = {
             "job_id": job_id,
-            **asked,
+            **{name: value for name, value in its.items() if value is not None},
             "worker": self.worker,
             "thread": threading.current_thread().name,
             "now": now,
             "lease_s": self.lease_s,
         }
-
-        def take() -> tuple[Any, ...] | None:
-            taken = _take_statement(*asked).execute(**values).rowcount
-            return _READ.row(job_id=job_id) if taken else None
-
-        with self._settled_later(_Lease(job_id, now, self._history)):
+        with self._settled_later(Lease(job_id, now, self._history)):
             if self._history is None:
                 self._history = history_of(Job._meta.database)
-            row = self.commits.run(Job._meta.database, take)
-            job = None if row is None else _job(row)
-            if job is None:
+            row = self.commits.run(Job._meta.database, lambda: lease_rows.take(**values))
+            if row is None:
                 return None
-            if job.deaths < MAX_DEATHS:
-                return job if self._begin(job, now) else None
-            with self._lock:
-                self._held[job.id] = _Lease(job.id, now, self._history, job.deaths)
-                self._keep_renewing()
-        raise WorkersDied(job)
+            job = lease_rows.job_of(row)
+            is_dead = job.deaths >= MAX_DEATHS
+            if job.deaths and not is_dead and not self._suspects.begin(job_id, now + self.renew_s):
+                return None
+            self._hold(Lease(job_id, now, self._history, job.deaths))
+        if is_dead:
+            raise WorkersDied(job)
+        return job
 
-    def _begin(self, job: Job, now: float) -> bool:
-        """Hold the lease of a job. Returns whether it may run now."""
+    def _knows_better(self, job_id: str) -> bool:
+        """Whether this process has the job, whatever its row says."""
         with self._lock:
-            if job.deaths and self._suspect is not None:
-                self._put_off[job.id] = until = now + self.renew_s
-                Job.update(leased_by=None, send_at=until).where(Job.id == job.id).execute()
-                return False
-            if job.deaths:
-                self._suspect = job.id
-            self._held[job.id] = _Lease(job.id, now, self._history, job.deaths)
+            if job_id in self._held:
+                return True  # even if the lease ran out: a machine that slept renewed nothing
+            # Its row is still to be deleted.
+            return any(lease.job_id == job_id and lease.done for lease in self._left)
+
+    def _hold(self, lease: Lease) -> None:
+        with self._lock:
+            self._held[lease.job_id] = lease
             self._keep_renewing()
-        return True
 
     @contextmanager
     def ending(self, job_id: str, *, done: bool = False, **then: Any) -> Iterator[None]:
@@ -239,61 +180,34 @@ class Leases:
         with self._settled_later(replace(held, done=done, then=then)):
             yield
 
-    def forget(self, job_id: str) -> _Lease | None:
+    def forget(self, job_id: str) -> Lease | None:
         """Stop renewing a lease. Returns it."""
+        self._suspects.end(job_id)
         with self._lock:
-            return self._forget(job_id)
-
-    def _forget(self, job_id: str) -> _Lease | None:
-        """Do what `forget()` does. Call it with the lock."""
-        if self._suspect == job_id:
-            self._suspect = None
-        return self._held.pop(job_id, None)
+            return self._held.pop(job_id, None)
 
     @contextmanager
-    def _settled_later(self, lease: _Lease) -> Iterator[None]:
-        """Note a lease whose change fails within the block."""
+    def _settled_later(self, lease: Lease) -> Iterator[None]:
+        """Leave a lease whose change fails within the block: it is settled later."""
         try:
             yield
         except BaseException:  # an interruption of the thread, too
             with self._lock:
                 held = self._held.get(lease.job_id)
-                if held is not None and held.taken_at == lease.taken_at:
-                    self._forget(lease.job_id)  # the job does not begin, so nobody would end it
+                is_its = held is None or held.taken_at == lease.taken_at
+                if is_its:  # the job does not begin, so nobody would end it
+                    self._held.pop(lease.job_id, None)
                 self._left.append(lease)
                 with suppress(RuntimeError):  # the next lease tries again
                     self._keep_renewing()
+            if is_its:
+                self._suspects.end(lease.job_id)
             raise
 
-    def _keep_renewing(self) -> None:
-        """Start the thread that renews, unless it runs. Call it with the lock.
-
-        Raises:
-          RuntimeError: the process may have no more threads now.
-        """
-        if self._renewing is None or not self._renewing.is_alive():
-            self._renewing = threading.Thread(target=self._renew, daemon=True, name="leases")
-            self._renewing.start()
-
     def followers(self) -> list[Job]:
-        """The suspects that may begin because the one that kept them waiting has ended, in their
-        order; the caller sends them. The relay sends the rest."""
-        if not self._put_off:
-            return []
-        with self._lock:
-            if self._suspect is not None:
-                return []
-            first = dict(islice(self._put_off.items(), MOST_FOLLOWERS))
-            for job_id in first:
-                del self._put_off[job_id]
-        # Others may have had them meanwhile.
-        waiting = Job.leased_by.is_null() & Job.failed_at.is_null()
-        ours = Job.id.in_(list(first)) & Job.send_at.in_(list(first.values())) & waiting
-        found = {job.id: job for job in Job.select().where(ours)}
-        Job.update(send_at=clock.now(Job._meta.database) + RESEND_AFTER_S).where(
-            Job.id.in_(list(found)) & waiting
-        ).execute()
-        return [found[job_id] for job_id in first if job_id in found]
+        """The suspects that may begin because the one that kept them waiting has ended (see
+        `suspects.py`); the caller sends them."""
+        return self._suspects.followers()
 
     def give_back(self) -> list[Job]:
         """End all leases, because the process is about to end.
@@ -306,12 +220,17 @@ class Leases:
             left, self._left = self._left, []
         if left:
             self._settle(left, history_of(Job._meta.database))
-        if not held:
-            return []
-        mine = Job.id.in_(held) & (Job.leased_by == self.worker)
-        jobs = list(Job.select().where(mine))
-        Job.update(leased_by=None, send_at=clock.now(Job._meta.database)).where(mine).execute()
-        return jobs
+        return lease_rows.give_back(held, self.worker) if held else []
+
+    def _keep_renewing(self) -> None:
+        """Start the thread that renews, unless it runs. Call it with the lock.
+
+        Raises:
+          RuntimeError: the process may have no more threads now.
+        """
+        if self._renewing is None or not self._renewing.is_alive():
+            self._renewing = threading.Thread(target=self._renew, daemon=True, name="leases")
+            self._renewing.start()
 
     def _renew(self) -> None:
         """Renew the leases of jobs that run for a while, until there is none. A short job costs no
@@ -340,45 +259,16 @@ class Leases:
             else:
                 self._cannot_renew.resolved("leases are renewed again")
 
-    def _extend(self, leases: Mapping[str, _Lease]) -> None:
-        ours = Job.id.in_(list(leases)) & (Job.leased_by == self.worker)
-        database = Job._meta.database
-        until = clock.in_sql(database, clock.now(database), self.lease_s)
-        if not leases or Job.update(send_at=until).where(ours).execute() == len(leases):
-            return
-        kept = {job.id for job in Job.select(Job.id).where(ours)}
-        for job_id in leases.keys() - kept:
-            self._take_back(job_id, leases[job_id])
+    def _extend(self, leases: Mapping[str, Lease]) -> None:
+        for job_id in lease_rows.renew(leases.keys(), self.worker, self.lease_s):
+            lease_rows.take_back_death(leases[job_id], self.worker)
             with self._lock:
                 if self._held.get(job_id) == leases[job_id]:
                     self._held[job_id] = replace(leases[job_id], lost=True)
 
-    def _settle(self, leases: Sequence[_Lease], history: str) -> None:
-        """End leases that the database may still have. A job that is done does not run again, as
-        long as the database has all that was committed before."""
+    def _settle(self, leases: Sequence[Lease], history: str) -> None:
         for lease in leases:
-            job_id = lease.job_id
-            same = Job.started_at == lease.taken_at
-            now = clock.now(Job._meta.database)
-            then = {"send_at": now, **(lease.then or {}), "leased_by": None}
-            if then.get("due_at", now) < now:  # a worker may have skipped the retry: it was leased
-                then["send_at"] = now
-            if (
-                lease.done and lease.history == history
-            ):  # also if the lease ran out, as long as nobody has begun the job again
-                end: Any = Job.delete().where(Job.id == job_id, same)
-            else:
-                end = Job.update(then).where(Job.id == job_id, same, Job.leased_by == self.worker)
-            if not end.execute():
-                self._take_back(job_id, lease)
+            lease_rows.settle(lease, self.worker, history)
             with self._lock:
                 if lease in self._left:
                     self._left.remove(lease)
-
-    def _take_back(self, job_id: str, lease: _Lease) -> None:
-        """Correct what was counted as a death of this process when its lease ran out. If nobody
-        knows whether it had the lease, it gives in doubt the job another try."""
-        counted = (Job.deaths > lease.deaths) & (Job.started_at >= lease.taken_at)
-        its = (Job.id == job_id) & Job.failed_at.is_null()
-        if Job.update(deaths=Job.deaths - 1).where(its & counted).execute():
-            logger.info("a worker lives after all job=%s worker=%s", job_id, self.worker)

@@ -1,8 +1,11 @@
-"""Ties each message to its row in the outbox, from the lease to the end of the row."""
+"""Ties each message to its row in the outbox, from the lease to the end of the row.
+
+`trust.py` decides what of a message counts, `lease.py` whether its job may run now, and
+`lease_rows.py` has what that changes in the row.
+"""
 
 import logging
 import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn
@@ -13,17 +16,18 @@ from dramatiq.broker import MessageProxy
 from dramatiq.errors import ActorNotFound, Retry
 from dramatiq.middleware import Middleware, MiddlewareError, SkipMessage
 
-from gifster.jobs import clock
+from gifster.jobs import clock, lease_rows
 from gifster.jobs.brokers.fair import group_of
 from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.groups import release
-from gifster.jobs.job import NEVER, RESEND_AFTER_S, WITHOUT_ACTOR, Job, outbox_database
+from gifster.jobs.job import RESEND_AFTER_S, Job
 from gifster.jobs.lease import MAX_DEATHS, Leases, WorkersDied
+from gifster.jobs.missing_actors import note_missing_actor, wake_those_without_actor
 from gifster.jobs.old_schema import explained, what_lacks
+from gifster.jobs.on_dead import tell_application
 from gifster.jobs.outbox import send_committed
+from gifster.jobs.reasons import reason_of
 from gifster.jobs.sending import send_each
-from gifster.jobs.statements import Statement
-from gifster.jobs.transactions import abandon_transaction
 from gifster.jobs.trust import (
     OUTBOX_ONLY,
     UNREAD,
@@ -42,15 +46,6 @@ logger = logging.getLogger("gifster.jobs")
 #: The first pause before a message is tried again of which nobody could read the row, and the
 #: longest; it doubles (seconds).
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
-#: What a row keeps of a traceback: the innermost frames, and at most so many characters.
-TRACEBACK_FRAMES, TRACEBACK_CHARACTERS = 30, 20_000
-
-
-_DELETE = Statement(
-    lambda job_id, created_at: Job.delete().where(Job.id == job_id, Job.created_at == created_at)
-)
-#: For messages of earlier releases, which do not say when their row was made.
-_DELETE_ANY = Statement(lambda job_id: Job.delete().where(Job.id == job_id))
 
 
 class OutboxUnavailable(MiddlewareError, Retry):
@@ -104,7 +99,7 @@ class OutboxRows(Middleware):
             with database.connection_context():
                 why = what_lacks([Job])
                 if why is None:
-                    _wake(broker)
+                    wake_those_without_actor(broker)
         except Exception as error:
             if not is_database_error(error):
                 raise
@@ -189,7 +184,7 @@ class OutboxRows(Middleware):
             }
             with self._ending(job_id, **then) as held:
                 if held:
-                    self._free(job_id, **then)
+                    lease_rows.end(job_id, self.worker, **then)
 
     def before_delay_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         # Dramatiq compares it with the clock of this machine.
@@ -215,9 +210,9 @@ class OutboxRows(Middleware):
             self._give_up(broker, message, job_id, exception)
         else:
             with self._ending(job_id) as held:
-                Job.update(**_reason(exception)).where(row_of(message)).execute()
+                Job.update(**reason_of(exception)).where(row_of(message)).execute()
                 if held:
-                    self._free(job_id)
+                    lease_rows.end(job_id, self.worker)
         self._let_others_begin(message)
 
     def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
@@ -236,12 +231,7 @@ class OutboxRows(Middleware):
         self._let_others_begin(message)
 
     def _delete(self, job_id: str, created_at: float | None) -> None:
-        values = {"job_id": job_id}
-        if created_at is None:
-            delete = lambda: _DELETE_ANY.execute(**values)  # noqa: E731
-        else:
-            delete = lambda: _DELETE.execute(**values, created_at=created_at)  # noqa: E731
-        self._leases.commits.run(Job._meta.database, delete)
+        self._leases.commits.run(Job._meta.database, lambda: lease_rows.delete(job_id, created_at))
 
     def _let_others_begin(self, message: MessageProxy) -> None:
         """Send the jobs that waited for the end of this one: the next throttled job of its group,
@@ -257,11 +247,6 @@ class OutboxRows(Middleware):
                 raise
             job_id = message.options.get("outbox_id")
             logger.warning("not yet sent: what waits for the end of job=%s: %s", job_id, error)
-
-    def _free(self, job_id: str, **columns: Any) -> None:
-        """End the lease of a row and change it, unless the lease is somebody else's now."""
-        mine = (Job.id == job_id) & (Job.leased_by == self.worker)
-        Job.update(leased_by=None, **columns).where(mine).execute()
 
     def _has(self, job_id: str) -> bool:
         """Whether this thread has leased a job, and not ended that."""
@@ -290,8 +275,7 @@ class OutboxRows(Middleware):
         if job_id is not None and why is not None and is_missing:
             # A worker of another release may know it: the relay sends it again, later each time.
             with Job._meta.database.connection_context():
-                its = (Job.id == job_id) & (Job.actor == message.actor_name)
-                Job.update(actor_missing=True, **_reason(why)).where(its).execute()
+                note_missing_actor(job_id, message.actor_name, why)
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         # Jobs that did not end within the grace period need not wait until their leases run out.
@@ -325,8 +309,8 @@ class OutboxRows(Middleware):
         why: BaseException | None = None
         if not afterwards:
             try:
-                if Job.select().where(self._is_ours(message)).exists():
-                    _tell_application(broker, message, exception)
+                if Job.select().where(row_of(message), Job.leased_by == self.worker).exists():
+                    tell_application(broker, message, exception)
             except BaseException as error:  # noqa: BLE001 the lease ends all the same
                 why = error
         with self._ending(job_id):
@@ -334,82 +318,7 @@ class OutboxRows(Middleware):
                 raise why
             self._mark_failed(message, exception)
         if afterwards:
-            _tell_application(broker, message, exception)
-
-    def _is_ours(self, message: MessageProxy) -> peewee.Expression:
-        return row_of(message) & (Job.leased_by == self.worker)
+            tell_application(broker, message, exception)
 
     def _mark_failed(self, message: MessageProxy, exception: BaseException) -> None:
-        """Note that a job is given up, unless its lease is somebody else's now."""
-        failed = {
-            "failed_at": clock.now(Job._meta.database),
-            "send_at": NEVER,
-            "leased_by": None,
-            **_reason(exception),
-        }
-        Job.update(**failed).where(self._is_ours(message)).execute()
-
-
-def _tell_application(
-    broker: dramatiq.Broker, message: MessageProxy, exception: BaseException
-) -> None:
-    """Call the actor's `on_dead`, and again if the database failed, as it does in a deadlock."""
-    on_dead = broker.get_actor(message.actor_name).options.get("on_dead")
-    if on_dead is None:
-        return
-    for may_try_again in (True, False):
-        try:
-            on_dead(exception, *message.args)
-        except (Exception, SystemExit) as error:
-            logger.exception("on_dead failed job=%s", message.options.get("outbox_id"))
-            if may_try_again and is_database_error(error):
-                continue
-        finally:
-            # The end of the job would become a part of it.
-            if abandon_transaction(outbox_database()):
-                job_id = message.options.get("outbox_id")
-                logger.error("rolled back what on_dead left uncommitted: job=%s", job_id)
-        return
-
-
-def _wake(broker: dramatiq.Broker) -> None:
-    """Have the relay send the jobs now for which no worker had the actor, and this one has it. By
-    themselves they would wait as long as they have waited already."""
-    now = clock.now(Job._meta.database)
-    waiting = Job.leased_by.is_null() & Job.failed_at.is_null() & (Job.send_at > now)
-    its = waiting & ~Job.held & Job.due_at.is_null()
-    # A worker of the former release says so only by the error.
-    its &= Job.actor_missing | Job.error.startswith(WITHOUT_ACTOR)
-    its &= Job.actor.in_(list(broker.actors))
-    if not Job.select().where(its).exists():
-        return
-    found = Job.update(send_at=now).where(its & Job.group.is_null()).execute()
-    # As many of each group at a time as of its other jobs.
-    throttled = {"held": True, "send_at": NEVER, "error": None, "traceback": None}
-    throttled["actor_missing"] = False
-    found += Job.update(throttled).where(its & Job.group.is_null(False)).execute()
-    if found:
-        logger.info("jobs=%d waited for a worker that has their actors", found)
-
-
-def _reason(exception: BaseException) -> dict[str, str]:
-    """What a row keeps of an exception."""
-    lines = traceback.format_exception(exception, limit=-TRACEBACK_FRAMES)
-    return {
-        "error": _storable(_shown(exception)[:TRACEBACK_CHARACTERS]),
-        "traceback": _storable("".join(lines)[-TRACEBACK_CHARACTERS:]),
-    }
-
-
-def _shown(exception: BaseException) -> str:
-    try:
-        return repr(exception)
-    except Exception as error:  # noqa: BLE001 it is the application's
-        return f"{type(exception).__name__}, which cannot be shown: {type(error).__name__}"
-
-
-def _storable(text: str) -> str:
-    """A text as any database takes it. An exception may quote a broken file name (halves of
-    surrogate pairs), or bytes of a file, and PostgreSQL takes no NUL. If its row could not be
-    written, a job that has failed for good would run again for ever."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+        lease_rows.give_up(row_of(message), self.worker, **reason_of(exception))
