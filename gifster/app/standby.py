@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -74,13 +75,14 @@ class Waits:
         self._pool = pool
         #: Since when a connection is seen to be busy (`time.monotonic()`).
         self._busy: dict[Any, float] = {}
-        self._runs = False
+        self._thread: threading.Thread | None = None
 
     def watch(self) -> None:
         """Start the thread, unless it runs. Call it with the lock of the pool."""
-        if not self._runs:
-            self._runs = True
-            threading.Thread(target=self._watch, daemon=True, name="standby").start()
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._watch, daemon=True, name="standby")
+            with suppress(RuntimeError):  # no more threads now: the next connection tries again
+                self._thread.start()
 
     def _watch(self) -> None:
         while True:
@@ -88,7 +90,7 @@ class Waits:
             with self._pool.lock:
                 used = self._pool.in_use()
                 if not used:
-                    self._runs, self._busy = False, {}
+                    self._thread, self._busy = None, {}
                     return
             try:
                 self._look(used)

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from gifster import jobs
@@ -103,11 +104,12 @@ class Counts:
                 return
             self._clients.add(mark)
             counter[what] += 1
-            if self._writer is None:
+            if self._writer is None or not self._writer.is_alive():
                 self._writer = threading.Thread(
                     target=self._write_soon, daemon=True, name="popularity"
                 )
-                self._writer.start()
+                with suppress(RuntimeError):  # no more threads now: the next count tries again
+                    self._writer.start()
 
     def _write_soon(self) -> None:
         time.sleep(WRITE_EVERY_S)

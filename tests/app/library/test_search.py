@@ -20,6 +20,8 @@ from gifster.uploads import actors
 from gifster.uploads.testing import run_jobs
 from tests.app.gifs import added
 from tests.app.people import person
+from tests.machine import eventually
+from tests.threads import no_more_threads
 
 DATA = Path(__file__).parents[1] / "data" / "search"
 CAPTIONS = [line.split("\t") for line in (DATA / "captions.tsv").read_text("utf-8").splitlines()]
@@ -238,6 +240,20 @@ def test_no_text_is_an_error(booted: Settings, extra: int):
         search.searched(text)
     popularity.COUNTS.write()
     assert found("_km") == found("km")  # what filters ask for cannot be asked for in words
+
+
+def test_what_is_counted_while_no_thread_can_start_is_written_later(
+    booted: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(popularity, "WRITE_EVERY_S", 0.01)
+    gif = add("cat")
+    with no_more_threads("popularity"):
+        search.used(gif.id, "cat", client="ann")
+
+    search.used(gif.id, "cat", client="bob")
+
+    heat = "SELECT heat FROM search_entry"
+    eventually(lambda: [round(2 ** (h - popularity.now())) for (h,) in tables.rows(heat)] == [2])
 
 
 def test_what_is_used_comes_first_and_is_forgotten(booted: Settings):
