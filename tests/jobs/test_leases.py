@@ -1,5 +1,6 @@
 """Leases: one worker at a time runs a job, and the jobs of a dead worker soon run in another."""
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -8,7 +9,7 @@ import pytest
 from dramatiq.middleware import Middleware
 
 from gifster import jobs
-from gifster.jobs import Job, State, clock
+from gifster.jobs import Job, State, clock, lease_rows
 from gifster.jobs.lease import LEASE_S, MAX_DEATHS, Leases, WorkersDied
 from tests.clocks import SetClock
 from tests.jobs.conftest import Outbox
@@ -144,6 +145,40 @@ def test_a_process_runs_one_suspect_at_a_time(outbox: Outbox, worker: Callable[.
     assert now(second).leased_by is None
     leases.forget(first.id)
     assert leases.take(second.id)
+
+
+def test_leases_are_renewed_while_a_suspect_is_put_off(
+    outbox: Outbox, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
+):
+    # Given a process that runs a suspect, and the row of another one, which somebody has locked
+    first, second = (jobs.enqueue("send_welcome_email", name) for name in ("ann", "bob"))
+    Job.update(deaths=1).execute()
+    leases = worker(lease_s=1)
+    assert leases.take(first.id)
+    waits, gate, put_off = threading.Event(), threading.Event(), lease_rows.put_off
+
+    def slowly(job_id: str, until: float) -> None:
+        waits.set()
+        gate.wait(60)
+        put_off(job_id, until)
+
+    def take() -> None:
+        with outbox.database.connection_context():
+            leases.take(second.id)
+
+    monkeypatch.setattr(lease_rows, "put_off", slowly)
+    taking = threading.Thread(target=take)
+    taking.start()
+    try:
+        assert waits.wait(60)
+
+        # I expect the lease of the first to be renewed all the same
+        until = now(first).send_at
+        eventually(lambda: now(first).send_at > until + 1)
+    finally:
+        gate.set()
+        taking.join()
+    assert now(second).leased_by is None
 
 
 def test_the_suspects_that_waited_begin_when_the_one_before_ends(outbox: Outbox):
