@@ -18,6 +18,7 @@ from gifster.app.settings import Settings
 from gifster.jobs import transaction
 from gifster.uploads import actors
 from gifster.uploads.testing import run_jobs
+from tests.app.fixtures import WRITE_SOON
 from tests.app.gifs import added
 from tests.app.people import person
 from tests.machine import eventually
@@ -246,6 +247,7 @@ def test_what_is_counted_while_no_thread_can_start_is_written_later(
     booted: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(popularity, "WRITE_EVERY_S", 0.01)
+    monkeypatch.setattr(popularity.Counts, "_write_soon", WRITE_SOON)
     gif = add("cat")
     with no_more_threads("popularity"):
         search.used(gif.id, "cat", client="ann")
