@@ -14,9 +14,11 @@ from gifster.uploads import (
     CacheListField,
     ErrorField,
     Image,
+    ImageInfo,
     ProcessingField,
     StateField,
     Uploader,
+    UploadError,
     mount,
     mount_uploader,
     mount_uploaders,
@@ -30,7 +32,13 @@ from tests.uploads.framework import Base
 
 HEIGHT, WIDTH, EDITED = 90, 120, 30
 #: The uploads, which differ in their width.
-GIFS = [images.gif((WIDTH + number, HEIGHT), [100, 100]) for number in range(8)]
+#: The last one is refused when its versions are to be made.
+BROKEN = 7
+GIFS = [images.gif((WIDTH + number, HEIGHT), [100, 100]) for number in range(BROKEN + 1)]
+
+
+def width(number: int) -> int:
+    return WIDTH + number
 
 
 class PlainUploader(Backgrounder, Uploader):
@@ -38,6 +46,10 @@ class PlainUploader(Backgrounder, Uploader):
 
     def cache_owner(self) -> str:
         return "ann"
+
+    def before_process(self, info: ImageInfo) -> None:
+        if info.width == width(BROKEN):
+            raise UploadError("It cannot be processed.")
 
     @process(original=False)
     def edited(self, image: Image) -> Image:
@@ -80,7 +92,8 @@ UPLOADERS: dict[str, type[Uploader]] = {
     "late": LateUploader,
     "cut-off": CutOffUploader,
 }
-HOW = ["stored-later", "processed-later", "at-once"]
+STORED_LATER, PROCESSED_LATER, AT_ONCE = "stored-later", "processed-later", "at-once"
+HOW = (STORED_LATER, PROCESSED_LATER, AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -126,25 +139,21 @@ def _model(uploader: str, many: bool, how: str) -> Any:
         "file_state": StateField(),
         "file_error": ErrorField(),
     }
-    if how != "at-once":
+    if how != AT_ONCE:
         columns["file_processing"] = ProcessingField()
-    if how == "stored-later":
+    if how == STORED_LATER:
         columns["file_tmp"] = CacheListField() if many else CacheField()
     words = [uploader, "many" if many else "one", how]
     name = "".join(part.title() for word in words for part in word.split("-"))
     model: Any = type(name, (Base,), {"__module__": __name__, "__qualname__": name, **columns})
-    if how == "stored-later":
+    if how == STORED_LATER:
         return store_in_background("file")(model)
-    return model if how == "at-once" else process_in_background("file")(model)
+    return model if how == AT_ONCE else process_in_background("file")(model)
 
 
 KINDS = _kinds()
 #: What a record promises: its files' widths, and whether they are edited; None is no record.
 State = tuple[tuple[int, ...], bool] | None
-
-
-def width(number: int) -> int:
-    return WIDTH + number
 
 
 def first_state(kind: Kind) -> State:

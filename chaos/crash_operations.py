@@ -1,10 +1,22 @@
 """What is done to a record when the process dies. To add one, add a line to `OPERATIONS`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chaos.crash_models import EDITED, GIFS, Kind, State, Subject, first_state, width
+from chaos.crash_models import (
+    AT_ONCE,
+    BROKEN,
+    EDITED,
+    GIFS,
+    HOW,
+    STORED_LATER,
+    Kind,
+    State,
+    Subject,
+    first_state,
+    width,
+)
 from chaos.crash_work import work
 from gifster.jobs import transaction
 from gifster.uploads import endpoints
@@ -86,6 +98,13 @@ def replace_twice(subject: Subject) -> None:
             record.save()
 
 
+def replace_by_broken(subject: Subject) -> None:
+    """The upload is accepted, and its job finds that it cannot be processed."""
+    if record := subject.record():
+        record.file = GIFS[BROKEN]
+        record.save()
+
+
 def remove(subject: Subject) -> None:
     if record := subject.record():
         record.remove_file = True
@@ -125,6 +144,18 @@ def edit(subject: Subject) -> None:
 def append(subject: Subject) -> None:
     if record := subject.record():
         record.file.append(GIFS[6])
+        record.save()
+
+
+def reorder(subject: Subject) -> None:
+    if record := subject.record():
+        record.file = list(record.file)[::-1]
+        record.save()
+
+
+def shrink(subject: Subject) -> None:
+    if record := subject.record():
+        record.file = list(record.file)[:1]
         record.save()
 
 
@@ -198,6 +229,8 @@ replaced = _files(lambda kind, files: one_more(kind, files, 2, keep=1))
 replaced_twice = _files(lambda kind, _: tuple(map(width, (4, 5) if kind.many else (4,))))
 emptied = _files(lambda kind, _: ())
 appended = _files(lambda kind, files: one_more(kind, files, 6))
+reversed_ = _files(lambda kind, files: files[::-1])
+first_alone = _files(lambda kind, files: files[:1])
 
 
 def edited(kind: Kind, state: State) -> State:
@@ -216,7 +249,7 @@ class Operation:
       promise: what a record promises afterwards, by what it promised before.
       before: what was done before; the operation is tried after each of these.
       lists, singles: whether it is for lists, and for single files.
-      later: whether it is only for kinds that leave work to a job.
+      how: for which ways to store them.
     """
 
     act: Act
@@ -224,15 +257,16 @@ class Operation:
     before: tuple[Act, ...]
     lists: bool = True
     singles: bool = True
-    later: bool = False
+    how: Sequence[str] = HOW
 
     def is_for(self, kind: Kind, before: Act) -> bool:
-        if before in (waiting, crowded) and kind.how == "at-once":
+        if before in (waiting, crowded) and kind.how == AT_ONCE:
             return False  # it would be the same as `stored`
-        return self.lists if kind.many else self.singles
+        return kind.how in self.how and (self.lists if kind.many else self.singles)
 
 
 BOTH = (stored, waiting)
+BY_BROKEN = "replace-by-broken"
 
 OPERATIONS = {
     "create": Operation(create, made, (nothing,)),
@@ -241,6 +275,9 @@ OPERATIONS = {
     "replace": Operation(replace, replaced, BOTH),
     "replace-twice": Operation(replace_twice, replaced_twice, BOTH),
     "append": Operation(append, appended, BOTH, singles=False),
+    "reorder": Operation(reorder, reversed_, BOTH, singles=False),
+    "shrink": Operation(shrink, first_alone, BOTH, singles=False),
+    BY_BROKEN: Operation(replace_by_broken, same, (stored,), lists=False, how=(STORED_LATER,)),
     "remove": Operation(remove, emptied, BOTH),
     "delete": Operation(delete, gone, BOTH),
     "delete-query": Operation(delete_query, gone, BOTH),
@@ -252,9 +289,9 @@ OPERATIONS = {
     "abandon": Operation(abandon, same, (begun,)),
     "expire": Operation(expire, same, (begun,)),
 }
-#: What somebody does after a crash, before anything is mended.
-AFTERWARDS = [
-    name
-    for name, operation in OPERATIONS.items()
-    if waiting in operation.before and name not in ("work", "append")
-]
+
+
+def afterwards(kind: Kind) -> list[str]:
+    """What somebody may do to a record after a crash, before anything is mended."""
+    chosen = OPERATIONS.items()
+    return [name for name, it in chosen if stored in it.before and it.is_for(kind, stored)]

@@ -1,7 +1,7 @@
 """The points at which a process can die: before each statement of SQL, around each commit, before
 each change of a file or folder, and before each request to an S3 server.
 
-`watch()` puts itself in between, once and for the whole process. It does nothing until a `Walk`
+`watch()` puts itself in between, for the rest of the process. It does nothing until a `Walk`
 begins: that one counts the points, and ends the process (`os._exit()`) at one of them. Nothing is
 cleaned up then, as after `kill -9`.
 """
@@ -66,9 +66,8 @@ def _point(what: str) -> None:
         walk.point(what)
 
 
-@functools.cache
 def watch() -> None:
-    """Have all changes of files, and all requests to S3, pass a point before."""
+    """Have all changes of files, and all requests to S3, pass a point before. Call it once."""
     from botocore.httpsession import URLLib3Session
 
     for name in _CHANGES:

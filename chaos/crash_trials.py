@@ -19,7 +19,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaos.crash_models import KINDS, Kind, State, Subject, first_state, know_only
-from chaos.crash_operations import OPERATIONS, Act, Operation, crowded, stored, waiting
+from chaos.crash_operations import (
+    BY_BROKEN,
+    OPERATIONS,
+    Act,
+    Operation,
+    crowded,
+    stored,
+    waiting,
+)
 from chaos.crash_places import Folders, Opened
 from chaos.crash_points import ALIVE, DIED, Walk, walking, watch, without_chance
 from chaos.crash_verdict import faults
@@ -93,7 +101,14 @@ class Trial:
         if self.then and self.then != MEND:
             after = [OPERATIONS[self.then].promise(kind, state) for state in states]
             states = after + (states if self.then_point != ALIVE else [])
+        if self.then == BY_BROKEN:  # it may have replaced what was not stored yet
+            states += [((), state[1]) for state in states if state]
         return list(dict.fromkeys(states))
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether the record may say that an upload could not be processed."""
+        return BY_BROKEN in (self.case.name, self.then)
 
 
 def trial_of(text: str) -> Trial:
@@ -124,11 +139,9 @@ class Trials:
 
     def __init__(self, places: Folders) -> None:
         self._places, self._number = places, 0
-        watch()
         jobs.connect("stub://")
-        for name in ("gifster.uploads.actors", "gifster.imaging.render_here"):
+        for name in ("gifster.uploads.actors", "gifster.imaging.render_here", "boto3"):
             importlib.import_module(name)  # once, and not in each child
-        promotion.WORTH_ANOTHER_JOB = 1  # our GIFs are small, and their jobs shall give way
         self._empty = self._name()
         _in_child(lambda step: places.make(self._empty), places.root / "result")
 
@@ -175,7 +188,8 @@ class Trials:
 
         def judging(subject: Subject, walk: Walk) -> list[str]:
             mend(sweep_first=random.random() < HALF)
-            return list(faults(subject, trial.allowed, beside=trial.case.before is crowded))
+            beside = trial.case.before is crowded
+            return list(faults(subject, trial.allowed, beside=beside, may_fail=trial.may_fail))
 
         return self._step(place, trial.case, f"{trial} judge", judging).faults
 
@@ -210,6 +224,8 @@ class Trials:
         def acting(step: Step) -> None:
             without_chance(seed)
             know_only(case.kind)
+            watch()
+            promotion.WORTH_ANOTHER_JOB = 1  # our GIFs are small, and their jobs shall give way
             walk = Walk(point)
             application = self._places.open(place)
             logging.basicConfig(

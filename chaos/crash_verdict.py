@@ -26,12 +26,15 @@ def state_of(subject: Subject) -> State:
     return widths, bool(record.wide)
 
 
-def faults(subject: Subject, allowed: list[State], *, beside: bool) -> Iterator[str]:
+def faults(
+    subject: Subject, allowed: list[State], *, beside: bool, may_fail: bool
+) -> Iterator[str]:
     """What is wrong, a line for each.
 
     Parameters:
       allowed: the states of which the record has to be in one.
       beside: whether there was another record, to which nothing was done.
+      may_fail: whether an upload may have failed that has replaced nothing.
     """
     if (state := state_of(subject)) not in allowed:
         yield f"the record has {state}, not {' or '.join(map(str, allowed))}"
@@ -44,7 +47,7 @@ def faults(subject: Subject, allowed: list[State], *, beside: bool) -> Iterator[
             yield f"the record beside it has {found}"
     named: dict[str, set[str]] = {name: set() for name in subject.app.places}
     for record in subject.model.select():
-        yield from _faults_of(record, subject.model.file, named)
+        yield from _faults_of(record, subject.model.file, named, may_fail)
     for name, keys in named.items():
         for number, found in enumerate(subject.app.files(name), 1):
             where = f"{name} {number}"
@@ -60,12 +63,16 @@ def faults(subject: Subject, allowed: list[State], *, beside: bool) -> Iterator[
         yield f"the sweep finds {found.counts()}"
 
 
-def _faults_of(record: Any, mount: Any, named: dict[str, set[str]]) -> Iterator[str]:
+def _faults_of(
+    record: Any, mount: Any, named: dict[str, set[str]], may_fail: bool
+) -> Iterator[str]:
     """What is wrong with a record. Adds the files that it names to `named`."""
     files = mount.stored_files(record)
     if mount.pending(record) or getattr(record, "file_processing", False):
         yield "the record waits"
-    if record.file_error or record.file_state not in (("ready",) if files else (None, "ready")):
+    failed = record.file_state == "failed" and record.file_error is not None
+    right = ("ready",) if files else (None, "ready")
+    if (record.file_error or record.file_state not in right) and not (failed and may_fail):
         yield f"the record is {record.file_state}, error {record.file_error}"
     for stored in files:
         for name, key in stored.files:

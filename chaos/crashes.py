@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from chaos.crash_operations import AFTERWARDS
+from chaos.crash_operations import afterwards
 from chaos.crash_places import PLATFORMS
 from chaos.crash_points import ALIVE, COMMITTED
 from chaos.crash_trials import CASES, MEND, Case, Trial, Trials, trial_of
@@ -73,7 +73,7 @@ class Exploration:
         """Let the process die at a point, and let three things follow."""
         with self._trials.copy(place) as dead:
             faults = self._trials.act(dead, trial).faults
-            then = self._chance.choice(AFTERWARDS)
+            then = self._chance.choice(afterwards(trial.case.kind))
             then_points = [self._point(), self._chance.choice([ALIVE, self._point()])]
             for row, further in [
                 (ONCE, trial),
