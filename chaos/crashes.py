@@ -105,13 +105,14 @@ def crashes(seed: int, part: str = "", *, full: bool = False) -> Iterator[Verdic
       full: all points of all cases, without a limit of time. It takes hours for each platform.
 
     Raises:
-      ValueError: `part` is in no name.
+      NotHere: `part` is in no name.
+      ValueError: it names a trial that there is not.
     """
     named = {platform: [c for c in CASES if part in f"{platform}/{c}"] for platform in PLATFORMS}
     if "@" in part:
         yield _one(*part.split("/", 1))
     elif not any(named.values()):
-        raise ValueError(f"no case has {part!r} in its name")
+        raise NotHere(f"no operation has {part!r} in its name")
     else:
         for platform, cases in named.items():
             if cases:
