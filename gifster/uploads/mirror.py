@@ -205,14 +205,14 @@ def mirrors_of(storages: Sequence[Storage]) -> tuple[Storage, list[MirrorStorage
     Parameters:
       storages: at least one.
     """
-    first, mirrors = storages[0], list[MirrorStorage]()
-    for named in storages:
-        first = named
-        while isinstance(first, MirrorStorage):
-            if first not in mirrors:
-                mirrors.append(first)
-            first = first.first
-    return first, mirrors
+    chains = [_with_firsts(storage) for storage in storages]
+    mirrors = [one for chain in chains for one in chain if isinstance(one, MirrorStorage)]
+    return chains[0][-1], list(dict.fromkeys(mirrors))
+
+
+def _with_firsts(named: Storage) -> list[Storage]:
+    """A storage, its first if it is a mirror, and so on."""
+    return [named, *_with_firsts(named.first)] if isinstance(named, MirrorStorage) else [named]
 
 
 def catch_up(name: str, key: str, content_type: str) -> None:
