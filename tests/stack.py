@@ -123,9 +123,9 @@ class Stack:
         eventually(self.answers)
         return process
 
-    def start_worker(self) -> Started:
+    def start_worker(self, *options: str) -> Started:
         return self.start("dramatiq", "gifster.actors", "--queues", "default", "carrierwave",
-                          "--processes", "1", "--threads", "2")  # fmt: skip
+                          "--processes", "1", "--threads", "2", *options)  # fmt: skip
 
     def answers(self) -> bool:
         try:

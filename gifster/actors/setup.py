@@ -27,7 +27,9 @@ from gifster.jobs.parent import end_with_main_process  # noqa: E402
 
 
 def _tell(why: str) -> None:
-    print(f"gifster.actors: {why}", file=sys.stderr, flush=True)
+    # Dramatiq prints what its workers write only once all of them have started, or after half a
+    # minute; and this one waits.
+    print(f"gifster.actors: {why}", file=sys.__stderr__, flush=True)
 
 
 # As early as possible, not only once the worker runs: a process that cannot start tells its parent,

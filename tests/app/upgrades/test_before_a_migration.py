@@ -61,8 +61,12 @@ def test_a_plain_worker_waits_too(new_stack: Callable[..., Stack], made: bool):
     else:
         (stack.var / "gifster.db").write_bytes(b"")
 
-    # When two workers start that nobody but Dramatiq looks after
-    stopped, waiting = stack.start_worker(), stack.start_worker()
+    # When two workers start that nobody but Dramatiq looks after, which waits for its processes for
+    # a while: it prints nothing of theirs until then, and takes no signal
+    stopped, waiting = (
+        stack.start_worker("--worker-fork-timeout", str(ms)) for ms in (1_000, 1_800_000)
+    )
+    # I expect both to say at once what they wait for
     eventually(lambda: len(WAITS.findall(stack.log("dramatiq-gifster.actors"))) == 2)
 
     # I expect a signal to stop one of them
