@@ -43,11 +43,14 @@ class Timing:
         """A function that says of each frame in turn whether it is shown. It gets when the frame
         begins and ends (ms)."""
         pace = None if self.most_fps is None else _Pace(1000 / self.most_fps)
+        last_ms = math.inf if self.end_ms is None else self.end_ms - self.start_ms
 
         def shows(begins_ms: float, ends_ms: float) -> bool:
             begins_ms, ends_ms = max(0, begins_ms - self.start_ms), ends_ms - self.start_ms
             if self.start_ms and 0 < ends_ms <= _SCRAP_MS:
                 return True  # in case that no other frame comes
+            if ends_ms > 0 and ends_ms >= last_ms - _SCRAP_MS:
+                ends_ms = last_ms  # as the last frame of a part ends
             return ends_ms > begins_ms and (pace is None or pace.shown_ms(ends_ms) > 0)
 
         return shows

@@ -14,6 +14,7 @@ import pytest
 
 from gifster import imaging
 from gifster.imaging import Fingerprint, Image, fingerprinting, video_frames
+from gifster.imaging.boxes import is_empty
 from gifster.imaging.delays import displayed_ms
 from gifster.imaging.frame import Frame
 from gifster.imaging.frames import frames
@@ -123,6 +124,20 @@ def test_an_animation_that_is_shorter_than_it_says_shows_its_last_frame():
     given = [Frame(PIL.Image.new("RGB", (1, 1)), (0, 0, 1, 1), 50)] * 2
 
     assert [f.delay_ms for f in Timing(200, 400).apply(iter(given))] == [50]
+
+
+@pytest.mark.parametrize("end_ms", [1004, 1008])
+def test_the_last_frame_of_a_part_is_decoded_at_fewer_frames_a_second(tmp_path: Path, end_ms: int):
+    # Given a video that shows its 20th frame until 1000 ms, and 19 frames of it a second
+    source = tmp_path / "source"
+    source.write_bytes(ramp("mp4", "libx264"))
+    info = probe(source, videos=True)
+
+    found = list(frames(source, info, Timing(0, end_ms, 19)))
+
+    # I expect that each has a picture of its own, also the last one, which takes the rest
+    assert not [number for number, frame in enumerate(found) if is_empty(frame.changed)]
+    assert len(found) == 20
 
 
 @pytest.mark.parametrize("format", ["gif", "webp", "png"])
