@@ -8,17 +8,18 @@ from gifster.imaging.errors import Truncated, Unreadable, Unsupported
 from gifster.imaging.reader import Reader
 
 _WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274
-_BITS, _COMPRESSION, _SAMPLE_FORMAT = 258, 259, 339
+_BITS, _COMPRESSION, _SAMPLES, _SAMPLE_FORMAT = 258, 259, 277, 339
 #: The compressions that Pillow's libtiff reads: none, CCITT, LZW, JPEG (of two kinds),
-#: deflate, PackBits, LZMA and Zstandard.
-_READ_COMPRESSIONS = {1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000}
+#: deflate, PackBits, ThunderScan, LZMA and Zstandard.
+_READ_COMPRESSIONS = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34925, 50000}
 #: The bits of a sample that Pillow reads, of one and of several samples a pixel; floating-point
 #: numbers of 32 bits alone.
 _READ_BITS, _READ_BITS_OF_SEVERAL, _FLOAT, _FLOAT_BITS = {1, 2, 4, 8, 12, 16, 32}, {8, 16}, 3, 32
 #: Where the parts of the picture are, and how many bytes each has: of strips, and of tiles.
 _OFFSETS, _COUNTS = (273, 324), (279, 325)
 _WANTED = {
-    _WIDTH, _HEIGHT, _ORIENTATION, _BITS, _COMPRESSION, _SAMPLE_FORMAT, *_OFFSETS, *_COUNTS,
+    _WIDTH, _HEIGHT, _ORIENTATION, _BITS, _COMPRESSION, _SAMPLES, _SAMPLE_FORMAT, *_OFFSETS,
+    *_COUNTS,
 }  # fmt: skip
 #: The struct codes of the types of numbers that are needed, and of BigTIFF's.
 _TYPES = {1: "B", 3: "H", 4: "L", 16: "Q"}
@@ -66,6 +67,8 @@ def read(reader: Reader) -> Facts:
 def _check_kind(tags: dict[int, list[int]]) -> None:
     """Raises `Unsupported` if Pillow surely does not read pixels of this kind."""
     compression, bits = tags.get(_COMPRESSION, [1])[0], tags.get(_BITS, [1])
+    # Pillow overlooks the bits of samples that there are not.
+    bits = bits[: max(1, tags.get(_SAMPLES, [1])[0])]
     known = _READ_BITS if len(bits) == 1 else _READ_BITS_OF_SEVERAL
     is_odd_float = _FLOAT in tags.get(_SAMPLE_FORMAT, []) and set(bits) != {_FLOAT_BITS}
     if compression not in _READ_COMPRESSIONS:

@@ -243,9 +243,10 @@ def test_heic_needs_an_extra_that_is_named(tmp_path: Path, monkeypatch):
 
 def tiff_of(bits: list[int], **tags: int) -> bytes:
     """A TIFF of 8×8 pixels with samples of so many bits, which are all zeros."""
+    samples = tags.get("samples", len(bits))
     entries = {
         256: (3, [8]), 257: (3, [8]), 258: (3, bits), 259: (3, [tags.get("compression", 1)]),
-        262: (3, [2 if len(bits) > 1 else 1]), 273: (4, [8]), 277: (3, [len(bits)]),
+        262: (3, [2 if samples > 1 else 1]), 273: (4, [8]), 277: (3, [samples]),
         279: (4, [8 * sum(bits)]), 339: (3, [tags.get("sample_format", 1)] * len(bits)),
     }  # fmt: skip
     directory, behind = b"", b""
@@ -296,6 +297,24 @@ def test_a_tiff_of_a_kind_that_only_the_decoder_knows_is_not_called_damaged(tmp_
 @pytest.mark.parametrize("bits", [[8], [8, 8, 8], [16, 16, 16], [1], [4], [16]])
 def test_a_tiff_of_usual_bits_is_read(tmp_path: Path, bits: list[int]):
     assert made(tmp_path / "source", tiff_of(bits)).size == (8, 8)
+
+
+@pytest.mark.parametrize("bits", [1, 12, 32])
+def test_bits_of_samples_that_a_tiff_has_not_are_overlooked(tmp_path: Path, bits: int):
+    assert made(tmp_path / "source", tiff_of([bits] * 3, samples=1)).size == (8, 8)
+
+
+def test_tiffs_of_rare_compressions_that_the_decoder_knows_are_read(tmp_path: Path):
+    # Given one of CCITT's with rows of whole words, and one of ThunderScan's with runs of black
+    picture, content = PIL.Image.new("1", (16, 16), 1), io.BytesIO()
+    picture.save(content, "TIFF", compression="tiff_raw_16")
+    thunder = tiff_of([4], compression=32809)
+    runs = thunder[:8] + b"\x08" * 8 + thunder[16:]
+
+    # I expect their pixels
+    words = made(tmp_path / "words", content.getvalue())
+    assert words.convert("L").getextrema() == (255, 255)
+    assert made(tmp_path / "runs", runs).convert("L").getextrema() == (0, 0)
 
 
 def test_grey_that_is_multiplied_by_its_alpha_is_read(tmp_path: Path):
