@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import PIL.Image
 
@@ -89,11 +89,25 @@ def _opened(source: Path | IO[bytes], info: ImageInfo) -> Iterator[IO[bytes]]:
         if info.content_type in stripping.FORMATS and info.content_type not in _READ_BY_PLACE:
             with suppress(Unreadable):
                 pieces = stripping.stripped(file, info.content_type)
-        hint = webp_chunks.missing_hint(Reader(file)) if info.content_type == "image/webp" else None
-        if pieces is not None and hint is not None:
-            pieces.replace(*hint)
-        file.seek(0)
-        yield file if pieces is None else pieces.open(file)
+        content: BinaryIO = file if pieces is None else pieces.open(file)
+        if info.content_type == "image/webp":
+            content = _as_transparent(content)
+        content.seek(0)
+        yield content
+
+
+def _as_transparent(webp: BinaryIO) -> BinaryIO:
+    """A WebP whose header says that it may be transparent, if libwebp would not look."""
+    reader = Reader(webp)
+    hint = webp_chunks.missing_hint(reader)
+    if hint is None:
+        return webp
+    at, byte = hint
+    pieces = stripping.Pieces()
+    pieces.keep(0, at)
+    pieces.add(byte)
+    pieces.keep(at + len(byte), reader.size)
+    return pieces.open(webp)
 
 
 def upright(frame: PIL.Image.Image, look: Appearance) -> PIL.Image.Image:

@@ -250,14 +250,18 @@ def test_a_lossless_webp_is_as_transparent_as_its_pixels(
         assert pixel[3] == pytest.approx(alpha, abs=5)
 
 
-def test_a_moving_webp_is_as_transparent_as_its_frames(tmp_path: Path):
-    # Given an animated WebP whose header says that it has no transparency
+@pytest.mark.parametrize("xmp", [b"", b"<x:xmpmeta/>"])
+def test_a_moving_webp_is_as_transparent_as_its_frames(tmp_path: Path, xmp: bytes):
+    # Given an animated WebP whose header says that it has no transparency, and perhaps metadata
     pictures = [picture.convert("RGBA") for picture in images.frames((60, 40), 3)]
     for picture in pictures:
         picture.paste((0, 0, 0, 0), (20, 10, 40, 30))
     source, target = tmp_path / "source", tmp_path / "target.png"
-    images.saved(pictures, source, "WEBP")
+    pictures[0].save(
+        source, "WEBP", save_all=True, append_images=pictures[1:], duration=100, xmp=xmp
+    )
     content = bytearray(source.read_bytes())
+    assert bool(content[20] & 4) is bool(xmp)
     content[20] &= 0xEF
     source.write_bytes(content)
 

@@ -37,14 +37,6 @@ class Pieces:
         """Add new bytes."""
         self._parts.append(content)
 
-    def replace(self, at: int, content: bytes) -> None:
-        """Replace the file's bytes from an offset on, if they are kept."""
-        for number, part in enumerate(self._parts):
-            if isinstance(part, tuple) and part[0] <= at and at + len(content) <= part[1]:
-                rest = (at + len(content), part[1])
-                self._parts[number : number + 1] = [(part[0], at), content, rest]
-                return
-
     def blank(self, count: int) -> None:
         """Add so many zeros."""
         for _ in range(count // len(_ZEROS)):
