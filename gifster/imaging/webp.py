@@ -17,8 +17,9 @@ _QUALITY, _METHOD = 75, 0
 _SAMPLE, _MIN_SAMPLED_FRAMES = 1 / 8, 4
 #: WebP keeps transparency without loss, which costs more bytes than the colours. So alpha is
 #: rounded to multiples of this: four levels.
-#: What covers this part of the first picture, such as a background, keeps its own.
-_ALPHA_STEP, _WIDE = 85, 1 / 32
+#: What covers this part of the first picture, such as a background, keeps its own, and what differs
+#: from it by no more than this gets it, too: as in noise, which no eye sees and many bytes keep.
+_ALPHA_STEP, _WIDE, _NEAR = 85, 1 / 32, 8
 _MAX_PLAYS = 0xFFFF
 #: The extended header (RFC 9649, 2.7.1): the offsets of its kind and of its flags, and one flag.
 _KIND_AT, _FLAGS_AT, _ALPHA = 12, 20, 0x10
@@ -97,8 +98,11 @@ def _with_rounded_alpha(pictures: Iterator[PIL.Image.Image]) -> Iterator[PIL.Ima
 
 def _rounded(alpha: PIL.Image.Image) -> list[int]:
     """What each level of alpha becomes: the same one in all frames, so that nothing flickers."""
-    wide = _WIDE * alpha.width * alpha.height
-    return [
-        level if count >= wide else round(level / _ALPHA_STEP) * _ALPHA_STEP
-        for level, count in enumerate(alpha.histogram())
-    ]
+    counts, least = alpha.histogram(), _WIDE * alpha.width * alpha.height
+    wide = [level for level, count in enumerate(counts) if count >= least]
+    wide.sort(key=counts.__getitem__, reverse=True)
+    kept = [0, 255]
+    for level in [*wide, *range(_ALPHA_STEP, 255, _ALPHA_STEP)]:
+        if all(abs(level - other) > _NEAR for other in kept):
+            kept.append(level)
+    return [min(kept, key=lambda other: abs(other - level)) for level in range(256)]

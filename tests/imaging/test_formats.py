@@ -218,6 +218,30 @@ def test_a_wide_half_transparent_part_of_a_webp_keeps_its_opacity(tmp_path: Path
             ] == [opacity] * 2
 
 
+@pytest.mark.parametrize("opacity", [80, 200])
+def test_noise_in_the_opacity_of_a_webp_is_evened(tmp_path: Path, opacity: int):
+    # Given a half transparent animation whose opacity has noise, as lossy formats leave it, beside
+    # an opaque part with the same noise
+    source, target = tmp_path / "source", tmp_path / "target"
+    levels = [opacity + noise for noise in (-3, -1, 0, 0, 0, 0, 0, 0, 1, 2)]
+    row = bytes(levels[x * 7 % 10] if x < 50 else 255 - x * 7 % 4 for x in range(100))
+    frames = []
+    for blue in (0, 250):
+        frame = PIL.Image.new("RGBA", (100, 40), (200, 0, blue, 0))
+        frame.putalpha(PIL.Image.frombytes("L", (100, 40), row * 40))
+        frames.append(frame)
+    images.saved(frames, source, "PNG")
+
+    images.make(source, {target: Image().convert("webp")})
+
+    # I expect one level of each, without specks of another
+    with PIL.Image.open(target) as made:
+        for frame in PIL.ImageSequence.Iterator(made):
+            alpha = frame.convert("RGBA").getchannel("A")
+            assert alpha.crop((0, 0, 50, 40)).getextrema() == (opacity, opacity)
+            assert alpha.crop((50, 0, 100, 40)).getextrema() == (255, 255)
+
+
 @pytest.mark.parametrize("is_extended", [False, True])
 @pytest.mark.parametrize("alpha", [255, 128])
 def test_a_lossless_webp_is_as_transparent_as_its_pixels(
