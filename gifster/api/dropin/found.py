@@ -66,21 +66,25 @@ def by_ids(ids: list[str], ratings: frozenset[str] = ALL_RATINGS) -> list[Gif]:
     return [gif for gif in known if gif.rating in ratings]
 
 
-def page(find: Callable[[int, int], Found], offset: int, limit: int) -> tuple[Found, int]:
+def page(
+    find: Callable[[int, int, int], Found], offset: int, limit: int, top: int
+) -> tuple[Found, int]:
     """A page of what a search finds, and the offset of the next one.
 
     A search for stills also finds those that came in another format than GIF. They take no place on
     the page: many clients take one without results for the end.
 
     Parameters:
-      find: the search, given an offset and a limit.
+      find: the search, given an offset, a limit and a top.
+      top: of the page before (`search.Found`); 0 for the first one.
     """
-    found, following = find(offset, limit), offset + limit
+    found, following = find(offset, limit, top), offset + limit
     gifs = [item.gif for item in items(found.gifs)]
     looks = 1
     while found.more and len(gifs) < limit and following <= MOST_OFFSET and looks < MOST_LOOKS:
         missing = limit - len(gifs)
-        found, following = find(following, missing), following + missing
+        # A GIF that has come since the first look moves no other.
+        found, following = find(following, missing, found.top), following + missing
         gifs += [item.gif for item in items(found.gifs)]
         looks += 1
     return replace(found, gifs=gifs), following

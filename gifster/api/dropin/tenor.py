@@ -76,13 +76,13 @@ def search(asked: Asked, addresses: Addresses) -> Json:
         raise Problem(400, "q_missing", "q is missing: say what to search for.")
     only, locale = _filter(asked), asked.locale("locale")
 
-    def find(offset: int, limit: int) -> Found:
+    def find(offset: int, limit: int, top: int = top) -> Found:
         return gifs.find(q, only, offset=offset, limit=limit, locale=locale, top=top)
 
     limit = asked.number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
     if asked.choice("random", ("true", "1")):
         return {"results": _results(at_random(find, limit), asked, addresses), "next": ""}
-    found, following = page(find, offset, limit)
+    found, following = page(find, offset, limit, top)
     if found.gifs and not offset:
         gifs.searched(q, client=asked.client)
     return _page(found, following, {**asked.values, "q": q}, asked, addresses)
@@ -93,10 +93,11 @@ def featured(asked: Asked, addresses: Addresses) -> Json:
     offset, top, asked = positions.read(asked)
     only = _filter(asked)
 
-    def find(offset: int, limit: int) -> Found:
+    def find(offset: int, limit: int, top: int) -> Found:
         return gifs.trending(only, offset=offset, limit=limit, top=top)
 
-    found, following = page(find, offset, asked.number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT))
+    limit = asked.number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
+    found, following = page(find, offset, limit, top)
     made = _page(found, following, {**asked.values, "q": ""}, asked, addresses)
     return made | _locale(asked)
 

@@ -1,5 +1,6 @@
 """Tenor v2 as its clients read it: the strictest of them decides about a field."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,6 +12,7 @@ from gifster.app import search
 from gifster.app.database import db
 from gifster.app.models import Gif
 from gifster.app.search import Found
+from gifster.uploads import StoredFile
 from tests.api.dropin.conftest import Library, as_png, sticker, still
 
 
@@ -178,6 +180,32 @@ def test_stills_take_no_place_of_stickers(gifs: Library):
     assert second["next"] == ""
     assert len(ids(gifs.get("/v2/featured", searchfilter="sticker,static", limit=3))) == 3
     assert gifs.get(f"/v1/gifs/{moving}")["data"]["is_sticker"] == 1
+
+
+def test_a_gif_that_comes_while_a_page_is_filled_moves_no_other(
+    gifs: Library, monkeypatch: pytest.MonkeyPatch
+):
+    # Given two static stickers, one that cannot be shown, and one more that comes after the first
+    # look
+    def at_rest(image: StoredFile) -> StoredFile:
+        return still(sticker(image))
+
+    older = [gifs.add("moved", change=at_rest) for _ in range(2)]
+    gifs.add("moved", change=lambda image: as_png(sticker(image)))
+    find = search.find
+
+    def slow(*words: Any, offset: int, **options: Any) -> Found:
+        found = find(*words, offset=offset, **options)
+        if offset == 0:
+            with ThreadPoolExecutor(1) as other:
+                other.submit(gifs.add, "moved", change=at_rest).result(60)
+        return found
+
+    monkeypatch.setattr(search, "find", slow)
+
+    # When a client asks for the first page, I expect each of those that were there once
+    found = gifs.get("/v2/search", q="moved", searchfilter="sticker,static", limit=2)
+    assert ids(found) == older[::-1]
 
 
 def test_a_gif_that_is_not_ready_is_not_found(gifs: Library):
