@@ -175,7 +175,8 @@ class Image:
         """Show at most so many frames a second of an animation (frame rate). The lower of
         two calls counts.
 
-        A GIF, WebP or PNG that is made of a video has at most 15, unless this says otherwise.
+        A GIF, WebP, AVIF or PNG that is made of a video has at most 15, unless this says otherwise,
+        and never more than 90.
 
         Raises:
           ValueError: it is not positive.
