@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs
 
+import peewee
+
 from gifster.imaging.sandbox import ProcessLost
 from gifster.jobs.database_errors import is_database_error, unreadable_column
 from gifster.jobs.mounted import Head
@@ -25,6 +27,13 @@ MAX_PARAMETERS = 20
 #: The status that tus has of its own.
 CHECKSUM = (460, "Checksum Mismatch")
 SOON, LATER = {"Retry-After": "2"}, {"Retry-After": "30"}
+#: The database answers, and refuses a statement: that is no better later.
+_REFUSED = (
+    peewee.DataError,
+    peewee.IntegrityError,
+    peewee.NotSupportedError,
+    peewee.ProgrammingError,
+)
 
 
 class Problem(Exception):
@@ -132,7 +141,7 @@ def _failure_of(error: Exception) -> Problem:
         return Problem(503, "unreadable", detail)
     away = Problem(503, "database_unavailable", "The database cannot be used now.", LATER)
     bug = Problem(500, "internal_error", "Something went wrong on the server. It has been logged.")
-    return away if is_database_error(error) else bug
+    return away if is_database_error(error) and not isinstance(error, _REFUSED) else bug
 
 
 def refusal(problem: Problem) -> Response:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from typing import Any
 
+import peewee
 import pytest
 
 from gifster.jobs import mounted
@@ -31,6 +32,26 @@ def test_an_application_may_refuse_for_reasons_of_its_own(kind: str, cache: Memo
 
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
     assert answer.json()["code"] == "slow_down"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (peewee.OperationalError("database is locked"), 503, "database_unavailable"),
+        (peewee.IntegrityError("UNIQUE constraint failed: visits.day"), 500, "internal_error"),
+        (peewee.ProgrammingError('column "nmae" does not exist'), 500, "internal_error"),
+    ],
+)
+def test_a_client_comes_again_only_if_the_database_may_be_better_then(
+    kind: str, cache: MemoryStorage, error: Exception, status: int, code: str
+):
+    def count(about: dict[str, Any]) -> str:
+        raise error
+
+    answer = Caller(endpoints.upload(PhotoUploader, allow=count), kind)("POST", content=GIF)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert ("retry-after" in answer.headers) is (status == 503)
 
 
 def test_an_answer_that_is_true_by_accident_is_an_error(
