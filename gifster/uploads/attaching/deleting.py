@@ -41,11 +41,12 @@ def delete(
       delete_instance: Peewee's method, or one that the model overrides; gets `arguments` and
         `options`.
     """
+    has_own = bool(mounts_of(record))
+    if not has_own and not ((arguments or options) and _children_with_uploads(record)):
+        return delete_instance(*arguments, **options)
     database = real_database(record._meta.database)
     query = locking(select(type(record)).where(record._pk_expr()), to_delete=True)
-    if not mounts_of(record):
-        if not (arguments or options) or not _children_with_uploads(record):
-            return delete_instance(*arguments, **options)
+    if not has_own:
         with locking_transaction(database, lambda: database.execute(query).close()):
             return delete_instance(*arguments, **options)
 

@@ -277,6 +277,14 @@ def test_a_record_cannot_delete_all_rows_by_mistake(app: Application):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_record_without_a_database_is_told_so():
+    class Draft(HasUploads, peewee.Model):
+        name = peewee.CharField()
+
+    with pytest.raises(peewee.InterfaceError, match="must be bound to a database"):
+        Draft(id=1, name="a").delete_instance()
+
+
 def test_files_of_undeclared_models_go_too(app: Application):
     class Market(Base):
         pass
