@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from weakref import WeakKeyDictionary, ref
 
 import dramatiq
@@ -69,7 +70,9 @@ class Circuit:
             self._why = None
 
     def _watch(self) -> None:
-        with self._lock:
+        """Have the thread ask. If the process may have no more threads now, whoever wants to know
+        `why_open` tries again."""
+        with self._lock, suppress(RuntimeError):
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._ask_for_it, daemon=True, name="broker-circuit"

@@ -43,6 +43,17 @@ def test_messages_are_acknowledged_after_the_process_had_no_more_threads(
     assert not client.exists("dramatiq:__acks__.one.default")
 
 
+def test_a_worker_that_ends_acknowledges_what_no_thread_could(acks: Acks, client: redis.Redis):
+    # Given the last message of a worker, which is done when the process may have no more threads
+    client.sadd("dramatiq:__acks__.one.default", "a")
+    with no_more_threads("acks"):
+        acks.add("default", "a")
+
+    # When the worker ends, I expect the broker to learn of it
+    assert acks.flush(20)
+    assert not client.exists("dramatiq:__acks__.one.default")
+
+
 def test_a_worker_is_woken_up_after_the_process_had_no_more_threads(listener: WakeUp):
     with no_more_threads("wake-up"), pytest.raises(RuntimeError, match="new thread"):
         listener.event("default")

@@ -29,6 +29,7 @@ from gifster.jobs.relay import relay
 from gifster.jobs.sending import send_each
 from tests.jobs.conftest import Outbox
 from tests.machine import eventually
+from tests.threads import no_more_threads
 
 
 class Attempts(dramatiq.Middleware):
@@ -129,6 +130,20 @@ def test_an_answer_to_a_question_from_before_does_not_end_the_silence(
     # I expect the answer to the next one to end it
     assert jobs.ping(broker) == "PONG"
     eventually(lambda: its.why_open is None)
+
+
+def test_nobody_fails_because_no_thread_can_ask_for_a_silent_broker(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a broker that says nothing, and a process that may have no more threads
+    monkeypatch.setattr(circuit, "ASK_EVERY_S", 0.05)
+    its = asking.circuit_to(dramatiq.get_broker())
+    with no_more_threads("broker-circuit"):
+        its.open("nothing within 3 s")
+        assert asking.trouble() == "nothing within 3 s"
+
+    # When it may have some again, I expect one to find that the broker answers
+    eventually(lambda: not asking.trouble())
 
 
 def test_the_threads_that_send_learn_of_it_in_their_own_time(

@@ -113,6 +113,8 @@ class Acks:
           False if that took longer than `timeout_s`, or the broker cannot be reached.
         """
         with self._changed:
+            if self._waiting and self._idle:  # the thread could not start
+                self._wake()
             self._changed.wait_for(lambda: self._all_sent or self._failing, timeout_s)
             return self._all_sent
 
