@@ -95,7 +95,7 @@ class Leases:
         self._left: list[Lease] = []
         #: The history of the database, as far as this process knows.
         self._history: str | None = None
-        self._suspects = Suspects()
+        self._suspects = Suspects(self.worker)
         self._lock = threading.Lock()
         self._renewing: threading.Thread | None = None
         self._cannot_renew = Problem(logger)
@@ -218,9 +218,10 @@ class Leases:
         with self._lock:
             held, self._held = list(self._held), {}
             left, self._left = self._left, []
+        given = lease_rows.give_back(held, self.worker) if held else []
         if left:
             self._settle(left, history_of(Job._meta.database))
-        return lease_rows.give_back(held, self.worker) if held else []
+        return given
 
     def _keep_renewing(self) -> None:
         """Start the thread that renews, unless it runs. Call it with the lock.
@@ -267,7 +268,12 @@ class Leases:
                     self._held[job_id] = replace(leases[job_id], lost=True)
 
     def _settle(self, leases: Sequence[Lease], history: str) -> None:
+        """Settle leases, the oldest first. There may be many after the database was away: those
+        that take too long come later, so that the others are renewed in time."""
+        until = time.monotonic() + self.renew_s
         for lease in leases:
+            if time.monotonic() > until:
+                return
             lease_rows.settle(lease, self.worker, history)
             with self._lock:
                 if lease in self._left:

@@ -112,9 +112,9 @@ def renew(job_ids: Collection[str], worker: str, lease_s: float) -> set[str]:
     return set(job_ids) - {job.id for job in Job.select(Job.id).where(ours)}
 
 
-def put_off(job_id: str, until: float) -> None:
+def put_off(job_id: str, worker: str, until: float) -> None:
     """End a lease that was just taken; the relay sends the job at that moment."""
-    Job.update(leased_by=None, send_at=until).where(Job.id == job_id).execute()
+    end(job_id, worker, send_at=until)
 
 
 def follow(put_off: Mapping[str, float]) -> list[Job]:

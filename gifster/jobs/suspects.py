@@ -17,9 +17,14 @@ MOST_FOLLOWERS = 8
 
 
 class Suspects:
-    """Which suspect a worker process runs, and which ones wait for its end."""
+    """Which suspect a worker process runs, and which ones wait for its end.
 
-    def __init__(self) -> None:
+    Parameters:
+      worker: the name that holds the process's leases.
+    """
+
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
         self._running: str | None = None
         #: By id, until when they wait at most (seconds since the epoch).
         self._put_off: dict[str, float] = {}
@@ -33,14 +38,15 @@ class Suspects:
                 self._running = job_id
                 return True
             self._put_off[job_id] = until
-            lease_rows.put_off(job_id, until)
+            lease_rows.put_off(job_id, self._worker, until)
             return False
 
     def end(self, job_id: str) -> None:
         """Note that a job runs no longer, if it is the suspect."""
         if self._running == job_id:
             with self._lock:
-                self._running = None
+                if self._running == job_id:  # two threads may note the end of one, when both fail
+                    self._running = None
 
     def followers(self) -> list[Job]:
         """The suspects that may begin because the one that kept them waiting has ended, in their

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import dramatiq
 import pytest
@@ -11,6 +12,7 @@ from dramatiq.middleware import Middleware
 from gifster import jobs
 from gifster.jobs import Job, State, clock, lease_rows
 from gifster.jobs.lease import LEASE_S, MAX_DEATHS, Leases, WorkersDied
+from gifster.jobs.suspects import Suspects
 from tests.clocks import SetClock
 from tests.jobs.conftest import Outbox
 from tests.jobs.leased import expire, now
@@ -157,10 +159,10 @@ def test_leases_are_renewed_while_a_suspect_is_put_off(
     assert leases.take(first.id)
     waits, gate, put_off = threading.Event(), threading.Event(), lease_rows.put_off
 
-    def slowly(job_id: str, until: float) -> None:
+    def slowly(job_id: str, worker: str, until: float) -> None:
         waits.set()
         gate.wait(60)
-        put_off(job_id, until)
+        put_off(job_id, worker, until)
 
     def take() -> None:
         with outbox.database.connection_context():
@@ -179,6 +181,52 @@ def test_leases_are_renewed_while_a_suspect_is_put_off(
         gate.set()
         taking.join()
     assert now(second).leased_by is None
+
+
+def test_a_suspect_whose_lease_somebody_else_has_by_now_is_left_to_it(
+    outbox: Outbox, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
+):
+    # Given a process that runs a suspect, and stood still after it had leased another one
+    first, second = (jobs.enqueue("send_welcome_email", name) for name in ("ann", "bob"))
+    Job.update(deaths=1).execute()
+    leases, other = worker(), worker()
+    assert leases.take(first.id)
+    put_off = lease_rows.put_off
+
+    def late(*given: Any) -> None:
+        expire(second)
+        assert jobs.relay() == 1
+        assert other.take(second.id)
+        put_off(*given)
+
+    monkeypatch.setattr(lease_rows, "put_off", late)
+    assert not leases.take(second.id)
+
+    # I expect the lease of the process that runs it by now to stay
+    assert now(second).leased_by == other.worker
+    assert leases.followers() == []
+
+
+def test_the_end_of_a_suspect_that_two_threads_note_is_not_that_of_the_next_one(outbox: Outbox):
+    # Given a thread that notes the end of a suspect, and another one that does so, too
+    suspects = Suspects("one")
+    assert suspects.begin("first", 0.0)
+
+    class Meanwhile:
+        """The lock, for which the next suspect has come before this thread."""
+
+        def __enter__(self) -> None:
+            suspects._running = "second"
+
+        def __exit__(self, *_: object) -> None:
+            suspects._lock = threading.Lock()
+
+    suspects._lock = Meanwhile()
+    suspects.end("first")
+
+    # I expect the next one to run
+    job = jobs.enqueue("send_welcome_email", "ann")
+    assert not suspects.begin(job.id, 0.0)
 
 
 def test_the_suspects_that_waited_begin_when_the_one_before_ends(outbox: Outbox):

@@ -1,12 +1,14 @@
 """Leases of a worker whose database goes away while it takes, renews or ends them."""
 
+import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from gifster import jobs
-from gifster.jobs import Job, lease
+from gifster.jobs import Job, lease, lease_rows
 from gifster.jobs.lease import MAX_DEATHS, Leases
 from gifster.jobs.timelines import history_of
 from tests.jobs.conftest import Outbox
@@ -101,6 +103,56 @@ def test_each_attempt_to_take_a_job_is_looked_after(
     eventually(lambda: now(job).leased_by is None)
     assert now(job).deaths == 0
     assert leases.take(job.id)
+
+
+def test_leases_are_renewed_while_many_are_left(
+    outbox: Outbox, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
+):
+    # Given a worker whose database was away while it took jobs, and is slow now
+    leases, done = worker(lease_s=1), list[str]()
+    renew, settle = lease_rows.renew, lease_rows.settle
+
+    def renewing(*given: Any) -> set[str]:
+        done.append("renew")
+        return renew(*given)
+
+    def settling(*given: Any) -> None:
+        done.append("settle")
+        threading.Event().wait(leases.lease_s / 2)
+        settle(*given)
+
+    monkeypatch.setattr(lease_rows, "renew", renewing)
+    monkeypatch.setattr(lease_rows, "settle", settling)
+    with monkeypatch.context() as patched:
+        patched.setattr(leases.commits, "run", away)
+        for number in range(3):
+            with pytest.raises(OSError, match="away"):
+                leases.take(jobs.enqueue("send_welcome_email", number).id)
+
+    # When it ends these, I expect it to renew others in between
+    eventually(lambda: not leases._left)
+    assert "settle settle" not in " ".join(done)
+
+
+def test_a_worker_that_ends_gives_its_jobs_back_before_it_looks_after_others(
+    outbox: Outbox, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
+):
+    # Given a worker that runs a job, and does not know of another one whether it has it
+    first, second = (jobs.enqueue("send_welcome_email", name) for name in ("ann", "bob"))
+    leases = worker()
+    assert leases.take(first.id)
+    with monkeypatch.context() as patched:
+        patched.setattr(leases.commits, "run", away)
+        with pytest.raises(OSError, match="away"):
+            leases.take(second.id)
+
+    # When it stops, and that cannot be found out
+    monkeypatch.setattr(lease_rows, "settle", away)
+    with pytest.raises(OSError, match="away"):
+        leases.give_back()
+
+    # I expect the first to wait for nobody
+    assert now(first).leased_by is None
 
 
 def test_leases_are_renewed_after_the_process_had_no_more_threads(
