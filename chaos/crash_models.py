@@ -31,9 +31,9 @@ from tests import images
 from tests.uploads.framework import Base
 
 HEIGHT, WIDTH, EDITED = 90, 120, 30
-#: The uploads, which differ in their width.
 #: The last one is refused when its versions are to be made.
 BROKEN = 7
+#: The uploads, which differ in their width.
 GIFS = [images.gif((WIDTH + number, HEIGHT), [100, 100]) for number in range(BROKEN + 1)]
 
 

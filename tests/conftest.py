@@ -163,8 +163,9 @@ def leave_no_threads() -> None:
         if target is None:
             continue
         if thread.name == "leases":
-            target.__self__._held.clear()
-            target.__self__._left.clear()
+            with target.__self__._lock:  # the thread may be reading them
+                target.__self__._held.clear()
+                target.__self__._left.clear()
         elif thread.name in {"wake-up", "acks"}:
             target.__self__.stop()
 
