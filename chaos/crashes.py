@@ -105,12 +105,11 @@ def crashes(seed: int, part: str = "", *, full: bool = False) -> Iterator[Verdic
       full: all points of all cases, without a limit of time. It takes hours for each platform.
 
     Raises:
-      NotHere: `part` is in no name.
-      ValueError: it names a trial that there is not.
+      NotHere: `part` is in no name, or names a trial that there is not.
     """
     named = {platform: [c for c in CASES if part in f"{platform}/{c}"] for platform in PLATFORMS}
     if "@" in part:
-        yield _one(*part.split("/", 1))
+        yield _one(part)
     elif not any(named.values()):
         raise NotHere(f"no operation has {part!r} in its name")
     else:
@@ -119,10 +118,16 @@ def crashes(seed: int, part: str = "", *, full: bool = False) -> Iterator[Verdic
                 yield from explored(platform, cases, seed, None if full else SAMPLE_S)
 
 
-def _one(platform: str, text: str) -> Verdict:
+def _one(part: str) -> Verdict:
     """The verdict of one trial."""
     started = time.monotonic()
-    trial = trial_of(text)
+    platform, _, text = part.partition("/")
+    try:
+        trial = trial_of(text)
+    except ValueError as error:
+        raise NotHere(str(error)) from None
+    if platform not in PLATFORMS:
+        raise NotHere(f"no platform {platform!r}: it is one of {', '.join(PLATFORMS)}")
     with PLATFORMS[platform]() as places:
         faults = Trials(places).run(trial)
     return Verdict.of_checks(f"{platform}/{trial}", 1, faults, time.monotonic() - started)

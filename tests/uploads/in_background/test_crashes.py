@@ -9,6 +9,8 @@ import pytest
 from chaos.crash_operations import OPERATIONS
 from chaos.crash_places import PLATFORMS
 from chaos.crash_trials import CASES, Trial, Trials, trial_of
+from chaos.crashes import crashes
+from chaos.databases import NotHere
 from gifster.uploads.backgrounding import promotion
 from tests.combinations import only_in_ci
 
@@ -90,3 +92,11 @@ def test_so_it_is_on_other_platforms(platform: str):
 
         for then in ("@25", "@25+mend@10", "@c4+edit@c2"):
             assert trials.run(trial_of(REPLACE + then)) == []
+
+
+@pytest.mark.parametrize(
+    "part", ["no such", f"mars/{REPLACE}@1", "sqlite/nothing@1", "@", f"sqlite/{REPLACE}@x"]
+)
+def test_a_trial_that_there_is_not_is_told(part: str):
+    with pytest.raises(NotHere, match="no "):
+        list(crashes(1, part))
