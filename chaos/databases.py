@@ -24,12 +24,12 @@ def postgresql_server() -> Iterator[Any]:
     except ImportError as error:
         raise NotHere(f"no PostgreSQL: {error}") from None
     # PostgreSQL needs a short path for its socket.
-    data = Path(tempfile.mkdtemp(prefix="gifster-chaos-", dir="/tmp")) / "data"
-    server = pgserver.get_server(data, cleanup_mode="delete")
-    try:
-        yield server
-    finally:
-        server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="gifster-chaos-", dir="/tmp") as folder:
+        server = pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        try:
+            yield server
+        finally:
+            server.cleanup()
 
 
 @contextmanager

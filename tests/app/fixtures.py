@@ -2,6 +2,7 @@
 Gifster's, real processes of Gifster's own, and a real browser."""
 
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -149,8 +150,17 @@ def copy_migrated(request: pytest.FixtureRequest, url: str) -> None:
             database.migrate()
             db.obj.close_all()
             connection.execute("ALTER DATABASE migrating RENAME TO migrated")
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE migrated STRATEGY file_copy')
+        try:
+            put_in_place(connection, name)
+        except psycopg.errors.InternalError as error:  # "checkpoint request failed", seen once
+            log = server.log.read_text("utf-8", "replace").splitlines()
+            warnings.warn("\n".join([str(error), *log[-20:]]), stacklevel=1)
+            put_in_place(connection, name)
+
+
+def put_in_place(connection: psycopg.Connection, name: str) -> None:
+    connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    connection.execute(f'CREATE DATABASE "{name}" TEMPLATE migrated STRATEGY file_copy')
 
 
 def told(message: Any) -> str:
