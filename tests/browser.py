@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,13 +36,25 @@ def _browser() -> Iterator[tuple[Any, asyncio.AbstractEventLoop]]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        browser = launched(playwright.chromium)
         browser.new_context = still(browser.new_context)
         loop = asyncio.get_running_loop()
         asyncio._set_running_loop(None)
         yield browser, loop
         asyncio._set_running_loop(loop)
         browser.close()
+
+
+def launched(chromium: Any) -> Any:
+    """The browser. One start of thousands ends in a segmentation fault, on a busy machine, and all
+    tests of a browser in this process would fail."""
+    from playwright.sync_api import Error
+
+    try:
+        return chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+    except Error as error:
+        warnings.warn(f"the browser did not start at first: {error}", stacklevel=1)
+        return chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
 
 
 def still(new_context: Callable[..., Any]) -> Callable[..., Any]:
