@@ -148,12 +148,9 @@ class CacheFileTaken(UploadError):
 
 class UnreadableColumn(ValueError):
     """A mounted column or its companion has a text in some row that cannot be read: it is damaged,
-    or a later release wrote it. No upload is at fault, so this is no `UploadError`.
+    or a later release wrote it. No upload is at fault, so this is no `UploadError`."""
 
-    Attributes:
-      unreadable_column: the table and the column, with a dot between them.
-    """
-
+    #: The table and the column, with a dot between them.
     unreadable_column = ""
 
 
