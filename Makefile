@@ -30,11 +30,12 @@ test-all: $(VENV)/.dev ## Run all tests on all servers with every generated exam
 check: lint ## Check style, types, imports, and run the tests that start no processes
 	@$(BIN)/python -m pytest -n logical -m "not process" --durations=5 $(ARGS)
 
-lint: $(VENV)/.dev ## Check style, types and the direction of imports
+lint: $(VENV)/.dev ## Check style, types, the direction of imports, and that public names are described
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m docs.building names
 
 docs: $(VENV)/.docs ## Build the docs site, which site/index.html begins; it can be read offline
 	@$(BIN)/python -m docs.building
