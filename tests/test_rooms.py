@@ -44,7 +44,7 @@ BELOW = {
     "jobs": set(),
 }
 #: The rooms whose tests are all in rooms of theirs, so that one of them is soon run alone.
-DIVIDED = ["api", "app", "uploads"]
+DIVIDED = ["api", "app", "jobs", "uploads"]
 #: The pages that name test files, such as `api/limits/test_places`, and how. Recipes for new code
 #: name those that somebody will write, so CONTRIBUTING.md is not one of the pages.
 PAGES = sorted((TESTS.parent / "docs").rglob("*.md"))
@@ -114,7 +114,7 @@ def test_no_module_imports_from_a_test_file():
 
     assert not found, (
         "\n".join(found) + "\nMove what several files share into a module of its own beside them, "
-        "named by what it has (tests/jobs/backlog.py); fixtures go into conftest.py."
+        "named by what it has (tests/jobs/relay/backlog.py); fixtures go into conftest.py."
     )
 
 
@@ -159,8 +159,8 @@ def test_each_test_file_that_a_page_names_is_there():
 @pytest.mark.parametrize(
     "source",
     [
-        "from tests.jobs.test_relay import backlog",
-        "from tests.jobs import backlog, test_relay",
+        "from tests.jobs.relay.test_relay import backlog",
+        "from tests.jobs.relay import backlog, test_relay",
         "import tests.jobs.page.test_page",
         "from .test_relay import backlog",
         "from tests import test_rooms",

@@ -1,9 +1,9 @@
 """What the library uses of Dramatiq beyond its documented interface.
 
 Dramatiq may change any of this in a minor release, so `pyproject.toml` allows one minor release
-only. `tests/jobs/test_dramatiq_internals.py` has a test for each point below. To allow the next
-release, change `RELEASE` and `pyproject.toml`, run that module and the rest of `tests/jobs` against
-it, and mend what fails.
+only. `tests/jobs/brokers/test_dramatiq_internals.py` has a test for each point below. To allow the
+next release, change `RELEASE` and `pyproject.toml`, run that module and the rest of `tests/jobs`
+against it, and mend what fails.
 
 Brokers (`base.py`, `redis.py`, `rabbitmq.py`)
   1. A broker makes its consumers of `consumer_class(broker, queue_name, prefetch, timeout)`; the

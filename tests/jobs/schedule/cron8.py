@@ -4,7 +4,8 @@ It shares no code with `cron_rules`, and follows the manual's text: jobs with a 
 whose time was skipped run right after a forward change of less than three hours, and do not run
 again after a backward one; all others run when the clock shows their time.
 
-`python -m tests.jobs.cron8 2024 2034` compares every zone and rule below, densely, for those years.
+`python -m tests.jobs.schedule.cron8 2024 2034` compares every zone and rule below, densely, for
+those years.
 """
 
 import sys

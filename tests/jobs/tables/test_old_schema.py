@@ -11,7 +11,7 @@ import pytest
 from gifster import jobs
 from gifster.jobs import State, admin, testing
 from tests.jobs.conftest import Outbox
-from tests.jobs.earlier_tables import EARLIER, drop_all, make_as_of
+from tests.jobs.tables.earlier_tables import EARLIER, drop_all, make_as_of
 from tests.machine import eventually
 
 

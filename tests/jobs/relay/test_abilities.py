@@ -9,8 +9,8 @@ from gifster import jobs
 from gifster.jobs import Job, admin
 from gifster.jobs.brokers.abilities import Abilities, abilities
 from gifster.jobs.brokers.redis import RedisBroker
-from tests.jobs.backlog import backlog
 from tests.jobs.conftest import Outbox
+from tests.jobs.relay.backlog import backlog
 
 
 class Memory(dramatiq.Broker):

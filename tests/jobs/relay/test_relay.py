@@ -16,8 +16,8 @@ from gifster import jobs
 from gifster.jobs import ActorStats, Job
 from tests import databases
 from tests.combinations import on_postgresql
-from tests.jobs.backlog import backlog, sent
 from tests.jobs.conftest import Outbox
+from tests.jobs.relay.backlog import backlog, sent
 from tests.machine import eventually
 
 #: In the package, `relay` is the function.

@@ -15,7 +15,7 @@ from gifster.jobs.lease import LEASE_S, MAX_DEATHS, Leases, WorkersDied
 from gifster.jobs.suspects import Suspects
 from tests.clocks import SetClock
 from tests.jobs.conftest import Outbox
-from tests.jobs.leased import expire, now
+from tests.jobs.leases.leased import expire, now
 from tests.machine import eventually
 
 

@@ -90,7 +90,7 @@ def test_processes_of_their_own_refuse_it(command: str, tmp_path: Path):
         "db = peewee.SqliteDatabase('app.db')\ndb.bind(jobs.TABLES)\njobs.migrate(db)\n"
         "jobs.connect('stub://')\ndramatiq.actor(print)\n"
     )
-    path = os.pathsep.join([str(Path(__file__).parents[2]), str(tmp_path)])
+    path = os.pathsep.join([str(Path(__file__).parents[3]), str(tmp_path)])
 
     done = subprocess.run(
         [sys.executable, "-m", "gifster.jobs", command, "tasks"],

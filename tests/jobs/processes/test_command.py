@@ -73,7 +73,7 @@ class Running:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gifster.jobs", *arguments],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent.parent)},
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
             stdin=subprocess.DEVNULL,
             stdout=self.log_path.open("ab"),
             stderr=subprocess.STDOUT,

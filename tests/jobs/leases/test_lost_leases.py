@@ -12,7 +12,7 @@ from gifster.jobs import Job, lease, lease_rows
 from gifster.jobs.lease import MAX_DEATHS, Leases
 from gifster.jobs.timelines import history_of
 from tests.jobs.conftest import Outbox
-from tests.jobs.leased import expire, now
+from tests.jobs.leases.leased import expire, now
 from tests.machine import eventually
 from tests.threads import no_more_threads
 

@@ -61,7 +61,7 @@ def test_a_supervisor_stops_its_processes_in_order_if_its_lines_go_nowhere(
         supervisor = subprocess.Popen(
             [sys.executable, "-c", SUPERVISOR],
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": f"{Path(__file__).parents[2]}:{tmp_path}"},
+            env=os.environ | {"PYTHONPATH": f"{Path(__file__).parents[3]}:{tmp_path}"},
             stdout=full_pipe if output == "a full pipe" else disk,
             stderr=(tmp_path / "errors").open("wb"),
         )

@@ -17,7 +17,7 @@ from gifster import jobs
 from gifster.jobs import schema, table_changes
 from tests import databases
 from tests.combinations import on_postgresql
-from tests.jobs.earlier_tables import DATA, EARLIER, drop_all, kind_of, make_as_of, run_sql
+from tests.jobs.tables.earlier_tables import DATA, EARLIER, drop_all, kind_of, make_as_of, run_sql
 
 NAMES = [migration.name for migration in schema.all_migrations()]
 TABLES = [table._meta.table_name for table in jobs.TABLES]

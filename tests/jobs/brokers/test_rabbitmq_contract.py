@@ -8,7 +8,7 @@ import pytest
 
 from gifster import jobs
 from gifster.jobs.brokers.rabbitmq import RabbitmqBroker
-from tests.jobs.servers import OnRabbitmq
+from tests.jobs.brokers.servers import OnRabbitmq
 from tests.machine import eventually
 
 

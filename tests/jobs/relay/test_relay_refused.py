@@ -10,8 +10,8 @@ import redis
 
 from gifster import jobs
 from gifster.jobs import Job, State, losses
-from tests.jobs.backlog import backlog, sent
 from tests.jobs.conftest import Outbox
+from tests.jobs.relay.backlog import backlog, sent
 from tests.machine import eventually
 
 

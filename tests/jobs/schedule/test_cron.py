@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gifster.jobs.cron_rules import next_after
-from tests.jobs import cron8
+from tests.jobs.schedule import cron8
 from tests.machine import examples
 
 

@@ -13,7 +13,7 @@ import dramatiq
 import pytest
 
 from gifster import jobs
-from tests.jobs.servers import OnRabbitmq, OnRedis, Server
+from tests.jobs.brokers.servers import OnRabbitmq, OnRedis, Server
 from tests.jobs.workers import workers
 from tests.machine import eventually
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import peewee
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 EARLIER = sorted(
     (DATA / "schemas").glob("*.sql"), key=lambda path: int(path.name.partition("-")[0])
 )
