@@ -13,7 +13,7 @@ from gifster.imaging import fingerprint, rendering, sandbox
 from gifster.imaging.probe import probe
 from tests import images
 
-GUIDE = Path(__file__).parent.parent.parent / "docs" / "imaging.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "imaging.md"
 #: What a program that only works on images has no use for.
 FOREIGN = ["peewee", "dramatiq", "redis", "boto3", "falcon", "granian", "click"]
 
