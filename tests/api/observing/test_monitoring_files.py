@@ -13,6 +13,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gifster.scheduler import ALWAYS
 from tests.combinations import only_in_ci
 from tests.machine import eventually
 from tests.stack import Stack
@@ -43,8 +44,8 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 EXPRESSIONS = list(expressions())
-#: The recurring jobs of the settings as shipped.
-RECURRING = {"clean_up", "tend_search"}
+#: The recurring jobs of an installation that has none of its own.
+RECURRING = set(ALWAYS)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """The scheduler: it goes on when the clock is set, others write, or the database is away; and the
 recurring jobs of the settings."""
 
+import re
 import time
+import tomllib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,11 +32,23 @@ def test_the_settings_add_recurring_jobs_and_cannot_lose_ours():
 
     found = recurring_jobs(settings)
 
-    assert set(found) == {"clean_up", "tend_search", "digest"}
+    assert set(found) == {"clean_up", "tend_search", "digest"} | set(scheduler.ALWAYS)
     assert found["digest"].rule == "0 7 * * 1 (Europe/Berlin)"
     assert (found["digest"].actor, found["digest"].arguments) == ("digest", [7])
     moved = recurring_jobs(Settings(recurring={"clean_up": "0 3 * * *"}))
     assert moved["clean_up"].rule == "0 3 * * *"
+
+
+def test_the_shipped_settings_show_each_recurring_job_of_ours_in_a_comment():
+    section = (ROOT / "settings.toml").read_text().partition("\n[recurring]")[2].partition("\n[")[0]
+    written = tomllib.loads("".join(re.findall(r"^# (\w+ = .*\n)", section, re.MULTILINE)))
+    shown = Settings(recurring=written).recurring
+
+    for name, job in scheduler.ALWAYS.items():
+        assert shown.get(name) == job, (
+            f"{name}: write it below [recurring] in settings.toml, behind a #, as ALWAYS in "
+            "gifster/scheduler.py has it"
+        )
 
 
 def test_the_scheduler_logs_one_line_while_the_database_is_away(

@@ -21,7 +21,23 @@ def write(text: str) -> None:
 
 
 def test_the_shipped_file_has_the_default_of_each_key():
-    assert load(ROOT / "settings.toml") == load(Path("none.toml")) == Settings()
+    shipped, default = (
+        {name: value if isinstance(value, dict) else {"": value} for name, value in dump.items()}
+        for dump in (load(ROOT / "settings.toml").model_dump(), Settings().model_dump())
+    )
+    differ = [
+        f"{section}.{key}".rstrip(".")
+        for section, values in default.items()
+        for key in sorted({*values, *shipped[section]})
+        if shipped[section].get(key) != values.get(key)
+    ]
+
+    assert not differ, (
+        f"{', '.join(differ)}: settings.toml and gifster/app/settings have different values. The "
+        "file shows each default. A recurring job of Gifster's own belongs to ALWAYS in "
+        "gifster/scheduler.py, and into a comment of the file."
+    )
+    assert load(Path("none.toml")) == Settings()
 
 
 def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch):
