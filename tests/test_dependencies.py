@@ -120,6 +120,17 @@ def test_the_command_knows_the_modules_of_the_server():
     assert sorted(SERVER) == sorted(modules.get(p, p.replace("-", "_")) for p in brought)
 
 
+def test_the_page_on_installing_lists_each_extra():
+    page = (ROOT / "docs" / "installing.md").read_text("utf-8")
+    missing = [
+        extra
+        for extra in EXTRAS
+        if not re.search(rf"^\|.*`gifster\[{extra}\]`.* \|", page, re.MULTILINE)
+    ]
+
+    assert not missing, f"{missing}: add a row to the table of extras in docs/installing.md"
+
+
 def test_the_page_of_licences_lists_what_each_extra_brings():
     page = (ROOT / "docs" / "licences.md").read_text("utf-8")
     row = r"^\| `gifster(?:\[([\w-]+)\])?`(, before Python [0-9.]+)? \| ([^|]+) \| ([^|]+) \|$"
