@@ -8,9 +8,11 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from docs.building import staging
+from gifster.app.models import ImageUploader
 from gifster.app.settings import Settings
 from gifster.uploads import Downloader, Uploader, errors
 from gifster.uploads.files import validation
+from gifster.uploads.versions.declaring import versions_of
 
 FOLDER = Path(__file__).parent.parent
 DECISIONS = sorted((FOLDER / "docs" / "decisions").glob("[0-9]*.md"))
@@ -87,7 +89,9 @@ def test_the_list_of_decisions_is_complete():
     links = re.findall(r"^- \[(\d+\. .*)\]\((.*)\)$", index, re.MULTILINE)
     titles = [page.read_text("utf-8").partition("\n")[0].removeprefix("# ") for page in DECISIONS]
     listed = [(title, page.name) for title, page in zip(titles, DECISIONS, strict=True)]
-    assert sorted(links, key=lambda link: link[1]) == listed
+    differ = set(links) ^ set(listed)
+    assert not differ, f"{differ}: write the title and the file's name in docs/decisions/README.md"
+    assert len(links) == len(listed)
 
 
 @pytest.mark.parametrize("page", ABOUT_CODE, ids=named)
@@ -127,7 +131,15 @@ def test_the_page_on_uploaders_has_every_code_of_an_error():
     found = {one.code for one in vars(errors).values() if hasattr(one, "code")}
     found.discard("image_refused")  # of gifster.imaging
 
-    assert {code for code in found if f"`{code}`" not in page} == set()
+    missing = {code for code in found if f"`{code}`" not in page}
+    assert not missing, f"{missing}: add a row to 'Error codes' in docs/uploaders.md"
+
+
+def test_the_readme_has_every_version_that_gifster_makes():
+    page = (FOLDER / "README.md").read_text("utf-8")
+    missing = {name for name in versions_of(ImageUploader) if f"`{name}`" not in page}
+
+    assert not missing, f"{missing}: add it to the table of versions in README.md"
 
 
 def test_the_page_on_uploaders_has_every_attribute_that_a_class_may_set():
@@ -137,7 +149,8 @@ def test_the_page_on_uploaders_has_every_attribute_that_a_class_may_set():
     names = {n for n, v in found.items() if not n.startswith("_") and isinstance(v, settable)}
 
     assert {"max_bytes", "keep_files", "downloader"} <= names
-    assert {name for name in names if f"`{name}`" not in page} == set()
+    missing = {name for name in names if f"`{name}`" not in page}
+    assert not missing, f"{missing}: add a row to a table of docs/uploaders.md"
 
 
 def test_each_page_is_in_the_navigation_of_the_site():
@@ -148,5 +161,7 @@ def test_each_page_is_in_the_navigation_of_the_site():
     # The list of decisions leads to each of them.
     wanted = {page for page in staged if not re.match(r"decisions/\d", page)}
 
-    assert {page for page, count in listed.items() if count > 1} == set()
-    assert {page for page in listed if not page.startswith("reference/")} == wanted
+    twice = {page for page, count in listed.items() if count > 1}
+    differ = {page for page in listed if not page.startswith("reference/")} ^ wanted
+    assert not twice, f"{twice}: name it once in `nav` of mkdocs.yml"
+    assert not differ, f"{differ}: `nav` of mkdocs.yml names each page that there is, and no other"

@@ -125,10 +125,15 @@ def path_of(module: ModuleType, name: str) -> str:
 
 def _page(name: str, module: ModuleType, headings: dict[str, list[str]]) -> str:
     listed = [one for names in headings.values() for one in names]
-    if odd := set(listed) ^ set(module.__all__):
+    if new := set(module.__all__) - set(listed):
         raise LookupError(
-            f"{module.__name__}: its __all__ and docs/building/reference.py differ in "
-            f"{', '.join(sorted(odd))}"
+            f"{', '.join(sorted(new))}: new in __all__ of {module.__name__}. Add it to a heading "
+            f"of {name.upper()} in docs/building/reference.py"
+        )
+    if gone := set(listed) - set(module.__all__):
+        raise LookupError(
+            f"{', '.join(sorted(gone))}: not in __all__ of {module.__name__} any more. Remove it "
+            f"from {name.upper()} in docs/building/reference.py"
         )
     text = f"# gifster.{name}\n\n"
     for heading, names in headings.items():
