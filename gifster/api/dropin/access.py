@@ -18,8 +18,10 @@ from gifster.api.problems import Problem
 from gifster.app.boot import MEDIA
 from gifster.app.tokens import Kind, find_token
 
-#: From where any page may ask: the API, and the files that it names.
+#: From where any page may ask: the API, and the files that it names …
 OPEN = (*ENVELOPES, f"{MEDIA}/", "/g/")
+#: … and what tells a page how to show a link.
+OEMBED = "/oembed"
 #: How long a browser remembers that it may ask (seconds); more is nowhere allowed.
 PREFLIGHT_S = 86_400
 #: `*` does not stand for Authorization (Fetch, 4.9).
@@ -97,11 +99,11 @@ class Keys:
 
 
 class CrossOrigin:
-    """Lets pages of all sites ask (Fetch, 3.3), on the paths of the drop-in API only."""
+    """Lets pages of all sites ask (Fetch, 3.3), on these paths only."""
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Answer a preflight request."""
-        if req.method != "OPTIONS" or not req.path.startswith(OPEN):
+        if req.method != "OPTIONS" or not _is_open(req):
             return
         if req.get_header("Access-Control-Request-Method") is None:
             return
@@ -115,7 +117,11 @@ class CrossOrigin:
         self, req: Request, resp: Response, resource: object, succeeded: bool
     ) -> None:
         """Allow the page to read the answer, an error too."""
-        if req.path.startswith(OPEN):
+        if _is_open(req):
             resp.set_header("Access-Control-Allow-Origin", "*")
             # `Retry-After`, and `Content-Range` and `ETag` of files. No request has credentials.
             resp.set_header("Access-Control-Expose-Headers", "*")
+
+
+def _is_open(req: Request) -> bool:
+    return req.path == OEMBED or str(req.path).startswith(OPEN)

@@ -59,7 +59,6 @@ class OEmbed:
             resp.content_type, resp.text = "text/xml; charset=utf-8", _xml(made)
         else:
             resp.media = made
-        resp.set_header("Access-Control-Allow-Origin", "*")
         resp.set_header("Cross-Origin-Resource-Policy", "cross-origin")
         # Without a public address, the Host of the request is in it: no cache may share it.
         whose = "public" if self._public else "private"

@@ -73,7 +73,6 @@ class Origins:
             "Access-Control-Allow-Methods": methods,
             "Access-Control-Allow-Headers": wanted,
             "Access-Control-Max-Age": str(PREFLIGHT_S),
-            "Content-Length": "0",
         }
         return Response(204, {name: value for name, value in headers.items() if value})
 

@@ -180,7 +180,10 @@ def test_what_oembed_refuses(
 ):
     asked = {"url": url.replace("ID", moving["id"]), **more}
 
-    assert stack.client.get("/oembed", params=asked).status_code == status
+    answer = stack.client.get("/oembed", params=asked, headers={"Origin": "https://chat.example"})
+
+    assert answer.status_code == status
+    assert answer.headers["access-control-allow-origin"] == "*"  # the page learns why, too
 
 
 def test_oembed_in_xml_and_in_a_box(stack: Stack, moving: dict[str, Any]):

@@ -84,6 +84,8 @@ def test_a_page_of_another_origin_sees_the_headers(app: Application):
         return set(answer.headers["Access-Control-Expose-Headers"].split(", "))
 
     assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"]
+    assert preflight.status_code == 204
+    assert "Content-Length" not in preflight.headers  # RFC 9110, 8.6
     assert exposed(preflight) >= {"Tus-Version", "Tus-Extension", "Tus-Max-Size"}
     assert exposed(answer) == {"Location", "Tus-Resumable", "Upload-Offset", "Upload-Expires"}
     assert busy.status_code == 503
