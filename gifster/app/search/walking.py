@@ -176,7 +176,8 @@ def walk(search: Search, place: Place, limit: int) -> tuple[list[Candidate], Pla
             head = search.head(place.words, place.top)
             some = head.best[place.ranked : place.ranked + missing]
             following = replace(place, ranked=place.ranked + len(some))
-            if following.ranked == len(head.best):
+            # More than there are: some have been deleted since, or somebody made the cursor up.
+            if following.ranked >= len(head.best):
                 following = _behind(search, following, head)
         else:
             some, following = _tail(search, place, missing)

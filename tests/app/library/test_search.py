@@ -13,7 +13,7 @@ from gifster.app import library, lists, models, search
 from gifster.app.database import db
 from gifster.app.errors import BadQuery
 from gifster.app.models import Gif, GifTag, Tag, now
-from gifster.app.search import candidates, popularity, tables, upkeep
+from gifster.app.search import candidates, finding, popularity, tables, upkeep
 from gifster.app.settings import Settings
 from gifster.jobs import transaction
 from gifster.uploads import actors
@@ -205,6 +205,24 @@ def test_pages_stay_what_they_are_while_gifs_come(booted: Settings, monkeypatch)
 
     with pytest.raises(BadQuery, match="cursor"):
         lists.list_gifs(q="cat", cursor="YWxs")
+
+
+def test_a_page_behind_all_that_is_left_is_empty(booted: Settings):
+    # Given a page in the middle of what a search finds
+    added = [add(f"cat {number}") for number in range(4)]
+    _, cursor = lists.list_gifs(q="cat", limit=3)
+    assert cursor is not None
+
+    # When most of it is deleted, or somebody makes up a cursor that is far behind
+    for gif in added[:3]:
+        search.remove(gif.id)
+        gif.delete_instance()
+
+    # I expect an end
+    made_up = finding.write_cursor(finding.Place(top=2**50, ranked=99_999))
+    for sort in ("relevance", "popular"):
+        for asked in (cursor, made_up):
+            assert lists.list_gifs(q="cat", sort=sort, cursor=asked) == ([], None)
 
 
 NASTY = [
