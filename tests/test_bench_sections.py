@@ -1,5 +1,6 @@
 """The sections of the page of measurements: what each makes of the rounds that were measured."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from bench import (
     backlogs,
     distribution,
     image_report,
+    library,
     load,
     nodes,
     outbox,
@@ -222,3 +224,13 @@ def test_a_sweep_is_measured(monkeypatch: pytest.MonkeyPatch):
     assert found["40"].keys() >= {"s", "MB", "orphans", "missing"}
     assert found["40"]["stuck"] == 1, "one row in twenty waits for a job that never comes"
     assert "| 40 | " in sweep.section([found]).text
+
+
+@only_in_ci("some seconds: it makes a library of a thousand GIFs, and reads lists and pages of it")
+def test_the_calls_of_a_library_are_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(library, "FOLDER", tmp_path)
+
+    found = library.measure(Options(quick=True, only=("SQLite 1,000",)))
+
+    assert found["SQLite 1,000"].keys() == {*library.CALLS, "bytes"}
+    assert "| the gallery as HTML | " in library.section([found]).text
