@@ -21,9 +21,8 @@ def test_each_upload_of_a_burst_is_shown_before_any_is_completed(new_stack: Call
     done = [stack.finished(gif_id) for gif_id in ids]
 
     # I expect all to be ready in the end, and that no preview was made before the last thumbnail
-    assert [(gif["state"], sorted(gif["versions"])) for gif in done] == [
-        ("ready", ["preview", "thumb"])
-    ] * 6
+    assert [gif["state"] for gif in done] == ["ready"] * 6
+    assert all({"preview", "thumb"} <= set(gif["versions"]) for gif in done)
     log = stack.log("dramatiq-gifster.actors")
     steps = re.findall(r" (shown|stored) table=gif id=(\w+)", log)
     assert [step for step, _ in steps] == ["shown"] * 6 + ["stored"] * 6
