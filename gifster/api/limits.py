@@ -159,7 +159,7 @@ class RateLimits:
         self._count("uploads", *self._of_both(self._upload, "upload", req, user))
 
     def edit(self, req: Request, user: User | None) -> None:
-        """Count a change of a title or of tags.
+        """Count a change of a GIF, a favourite or a collection, or a decision of a moderator.
 
         Raises:
           RateLimited: too many from this address, or by this user.

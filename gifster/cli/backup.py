@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 def backup(folder: Path, keep: int | None) -> None:
     """Make a backup in a FOLDER, while Gifster runs.
 
-    It has the database, all stored files, and what waits in the cache and the outbox, as they are
-    at one moment. Each backup in the folder is complete; files that an earlier one has are not
+    A backup has the database, all stored files, and what waits in the cache and the outbox, as they
+    are at one moment. Each backup in the folder is complete; files that an earlier one has are not
     copied again. Gifster goes on meanwhile, and nobody notices.
 
     The exit status is 1 if a file is missing or damaged; the backup has all the others.
@@ -115,18 +115,18 @@ def backups(folder: Path, verify: bool) -> None:
 
 @cli.command()
 @click.argument("folder", type=path)
-@click.option("--backup", "name", type=text, help="Which one (gifster backups); else the last.")
+@click.option("--backup", "name", type=text, help="Its name (gifster backups); else the last.")
 @click.option(
     "--skip-damaged", is_flag=True, help="Leave out files that the backup has lost, and list them."
 )
 def restore(folder: Path, name: str | None, skip_damaged: bool) -> None:
-    """Bring back a backup of a FOLDER, where nothing is yet.
+    """Restore a backup from a FOLDER into an empty installation.
 
-    Into the database, the cache and the store of the settings, whatever kinds they are; they must
-    be empty. Uploads that waited are stored once workers run. People have to log in again. A
-    restore that was interrupted goes on when it is started again.
+    The restore fills the database, the cache and the store that the settings name. They may be of
+    any kind, and must be empty. Uploads that waited are stored once workers run. People have to log
+    in again. If a restore was interrupted, start it again, and it goes on where it ended.
 
-    The exit status is 1 if it is not complete: it says why, or lists what was left out.
+    The exit status is 1 if the restore is not complete: it says why, or lists what was left out.
     """
     from gifster.app.backup import restoring
     from gifster.app.backup.repository import open_repository

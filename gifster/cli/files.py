@@ -126,8 +126,8 @@ def versions() -> None:
 def versions_recreate(ids: tuple[str, ...], only: tuple[str, ...], no_wait: bool) -> None:
     """Make versions again, as background jobs.
 
-    Of the GIFs with these IDS, or of all GIFs. Needs running workers. Ctrl-C ends the waiting, and
-    the jobs go on. You can run it again at any time.
+    Without IDS, it makes those of all GIFs. It needs running workers. Ctrl-C ends the waiting, and
+    the jobs go on. You can run the command again at any time.
     """
     from gifster.app.models import Gif
     from gifster.uploads import recreate_all

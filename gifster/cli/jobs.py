@@ -115,7 +115,8 @@ def jobs_retry(ids: tuple[str, ...], everything: bool) -> None:
 def jobs_drop(ids: tuple[str, ...], everything: bool) -> None:
     """Delete jobs, by their ids.
 
-    They wait, are scheduled, retry or are dead. A running job is refused.
+    A job can be deleted while it waits, is scheduled, or waits for a retry, and when it is dead. A
+    running job is refused.
     """
     from gifster.jobs import drop
 

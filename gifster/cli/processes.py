@@ -36,7 +36,8 @@ MOST_CONNECTIONS = 4_000
 def dev(port: int | None, watch: bool) -> None:
     """Run everything on this machine.
 
-    The broker (if none is set), the web server, workers and the scheduler. Ctrl-C stops them.
+    It starts a broker (if none is set), the web server, workers and the scheduler. Ctrl-C stops
+    them.
     """
     from gifster.cli import supervisor
 

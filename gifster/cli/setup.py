@@ -43,10 +43,10 @@ def migrate(new: bool) -> None:
 def doctor() -> None:
     """Check everything that Gifster needs.
 
-    The broker, the database, the storages, the mail, the workers and the scheduler: prints a line
-    for each. The exit status is 1 if one fails; a warning, such as of a worker that does not run,
-    changes nothing in it. It reads all of a SQLite file: that
-    takes some seconds for each gigabyte.
+    It prints a line for each check: of the broker, the database, the storages, the mail, the
+    workers and the scheduler. The exit status is 1 if a check fails, and 0 if there are only
+    warnings, such as that no worker runs. It reads all of a SQLite file, which takes some seconds
+    for each gigabyte.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -88,11 +88,9 @@ def install(  # noqa: PLR0913, PLR0917 options
 ) -> None:
     """Adopt gifster.uploads in the application of this folder.
 
-    It is one with Peewee models.
-
-    Writes the settings block, the migration for COLUMN and its companions, and actors.py for the
-    workers, and says what to add to the model. It keeps existing files, and asks before it
-    overwrites one. Running it twice changes nothing.
+    The application must have Peewee models. The command writes the settings block, the migration
+    for COLUMN and its companions, and actors.py for the workers, and says what to add to the model.
+    It keeps existing files, and asks before it overwrites one. Running it twice changes nothing.
 
     Example: gifster install shop.models:User avatar
     """

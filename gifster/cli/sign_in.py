@@ -12,7 +12,7 @@ def users_second_factor_off(address: str) -> None:
     """Let an account log in by its password alone.
 
     This removes the authenticator app, passkeys and recovery codes of somebody who has lost them.
-    Make sure that it is the account's owner who asks: from now on the password alone logs in.
+    Make sure that the account's owner asks: from now on the password alone is enough.
     """
     from gifster.app import accounts
     from gifster.app.sign_in import second_factor

@@ -47,8 +47,9 @@ def tokens_list(address: str) -> None:
 def tokens_add(address: str, name: str, scope: str, days: int | None, no_end: bool) -> None:
     """Make a token for an account, and print it.
 
-    ADDRESS is the account's e-mail address. The token is shown only this once. The scope read
-    looks, write also adds and changes GIFs, admin does all that the account may.
+    ADDRESS is the account's e-mail address. The token is shown only this once. With the scope read
+    it can look at GIFs, with write also add and change them, with admin do all that the account
+    may.
     """
     from gifster.app import accounts
     from gifster.app.tokens import create_token

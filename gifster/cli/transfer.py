@@ -50,19 +50,19 @@ def import_(
 ) -> None:  # fmt: skip
     """Add pictures: files, whole folders, zips, lists of URLs.
 
-    A list of URLs is a file of the ending .txt or .urls, with one URL a line. In folders and zips,
-    files with the endings of pictures and videos are tried.
+    A file whose name ends in .txt or .urls is a list of URLs, one a line. In folders and zips, the
+    command tries files whose names end like those of pictures and videos.
 
-    A picture's title is the name of its file, and the folders that it lies in are its tags. A file
-    cat.gif.json or cat.json beside cat.gif says otherwise: a JSON object with title, tags,
-    alt_text, rating, visibility, as gifster export and gallery-dl write it.
+    A picture's title is the name of its file, and the folders that it lies in are its tags. If
+    there is a cat.gif.json or cat.json beside cat.gif, it counts instead: a JSON object with title,
+    tags, alt_text, rating and visibility, as gifster export and gallery-dl write it.
 
     A file that the library has already is not added again. So start an interrupted import again:
     it goes on where it ended. Quotas do not count. Workers make the versions; nothing waits for
     them.
 
-    The exit status is 0 if the library has all pictures; 1 if one was refused; the reasons are
-    printed.
+    The exit status is 0 if the library has all pictures, and 1 if one was refused. The command
+    prints the reasons.
     """
     settings = settings_here()
     connect_our_broker(settings)
@@ -106,9 +106,9 @@ def _found(paths: tuple[Path, ...], folder_tags: bool) -> "list[Found]":
 def export(file: Path, address: str | None, tag: str, force: bool) -> None:
     """Write GIFs into a zip, which gifster import reads.
 
-    A FILE of - is standard output. The zip has the originals, each with a JSON file of its title,
-    tags and so on; no versions, as those can be made again. Private GIFs are in it, GIFs in the
-    trash are not. Its files can be read by this user only.
+    If FILE is -, the zip goes to standard output. It has the originals, each with a JSON file of
+    its title, tags and so on. It has no versions, as those can be made again. Private GIFs are in
+    it, GIFs in the trash are not. Only the user who runs the command can read the file.
 
     The exit status is 1 if a GIF's file is missing or damaged; the others are in the zip.
     """

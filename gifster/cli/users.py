@@ -86,8 +86,8 @@ def users_add(address: str, name: str, admin: bool, mail: bool) -> None:
 def users_invite(address: str | None, days: int) -> None:
     """Invite somebody to sign up, by a link for one person.
 
-    The link is printed, or with an ADDRESS sent there. Where auth.sign_up is "invite", people can
-    only sign up so.
+    The command prints the link, or sends it to ADDRESS. If auth.sign_up is "invite", people need an
+    invitation to sign up.
     """
     from gifster.app.accounts import invitations
 

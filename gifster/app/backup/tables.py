@@ -80,7 +80,7 @@ def copy_rows(
       how many rows were copied.
 
     Raises:
-      BackupError: a row does not fit, or reads otherwise in the target; names the table.
+      BackupError: a row does not fit, or is not the same in the target; names the table.
       peewee.PeeweeException: a database failed.
     """
     tables = common_tables(source, target)
@@ -98,7 +98,7 @@ def copy_rows(
             pass
         if read != written:
             raise BackupError(
-                f"the table {table.name} reads otherwise in the copy ({read.count:,} rows of "
+                f"the table {table.name} is not the same in the copy ({read.count:,} rows of "
                 f"{written.count:,}): nothing was changed"
             )
         total += written.count

@@ -76,7 +76,8 @@ def link(user: User, person: Person, settings: Settings, by: Token | None = None
     if found.user_id != user.id:
         raise Conflict(
             "identity_taken",
-            "Another account of this library logs in with that. Log in there, and remove it first.",
+            "Another account of this library is linked to that one. Log in to it, and remove the "
+            "link first.",
         )
     return found
 
@@ -95,7 +96,7 @@ def unlink(user: User, identity_id: str, settings: Settings) -> None:
             raise NotFound("identity_not_found", "You have no such link (any more).")
         with_password = settings.auth.passwords and accounts.has_password(user)
         if len(mine) == 1 and not with_password:
-            raise Denied("last_way_in", "You could not log in any more. Choose a password first.")
+            raise Denied("last_way_in", "Without it you could not log in. Choose a password first.")
         Identity.delete().where(Identity.id == identity_id).execute()
         tell(user, "unlinked")
     logger.info("identity removed user=%s identity=%s", user.id, identity_id)
@@ -146,13 +147,13 @@ def _address(person: Person, settings: Settings) -> str:
     if not person.email:
         raise Denied(
             "email_missing",
-            "The sign-in service does not tell your e-mail address, without which there is no "
-            "account. Ask the people who run this library to add the scope `email`.",
+            "The sign-in service does not send your e-mail address, and an account needs one. "
+            "Ask the people who run this library to add the scope `email`.",
         )
     try:
         return addresses.canonical(person.email, in_house=settings.auth.in_house_emails)
     except Invalid as error:
-        raise Denied(error.code, f"The sign-in service tells {person.email!r}: {error}") from None
+        raise Denied(error.code, f"The sign-in service sent {person.email!r}: {error}") from None
 
 
 def _check_connectable(user: User, person: Person, settings: Settings) -> None:

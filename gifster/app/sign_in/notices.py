@@ -13,7 +13,7 @@ WHAT = {
     "passkey_removed": "a passkey was removed",
     "codes_made": "new recovery codes were made",
     "code_used": "a recovery code was used to log in",
-    "linked": "an account of a sign-in service was linked, which logs in from now on",
+    "linked": "an account of a sign-in service was linked, and can log in from now on",
     "unlinked": "the link to an account of a sign-in service was removed",
     "token_read": "an API token was made, which sees what you see",
     "token_write": "an API token was made, which adds and changes GIFs for you",

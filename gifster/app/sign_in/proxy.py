@@ -58,7 +58,7 @@ def _new_user(address: str, auth: Auth) -> User:
     except Invalid as error:
         raise Denied(
             "proxy_header_invalid",
-            f"The proxy tells {address[:100]!r} in {auth.proxy_header}. {error}",
+            f"The proxy sent {address[:100]!r} in {auth.proxy_header}. {error}",
         ) from None
     try:
         with transaction(db):

@@ -152,8 +152,8 @@ def test_a_service_may_vouch_for_all_of_its_addresses(
 @pytest.mark.parametrize(
     ("claims", "text"),
     [
-        ({"email": None}, "does not tell your e-mail address"),
-        ({"email": ["ann@example.org"]}, "does not tell your e-mail address"),
+        ({"email": None}, "does not send your e-mail address"),
+        ({"email": ["ann@example.org"]}, "does not send your e-mail address"),
         ({"email": "ann"}, "not an e-mail address"),
         ({"email": "ann@example.org, eve@evil.example"}, "not an e-mail address"),
         ({"email": "ann@intranet"}, "not an e-mail address"),
@@ -306,7 +306,7 @@ def test_the_last_way_in_cannot_be_removed(new_site: NewSite, service: Service):
     answer = browser.post(f"/account/sign-in/links/{identity.id}/remove")
 
     assert answer.status_code == 403
-    assert "You could not log in any more" in answer.text
+    assert "Without it you could not log in" in answer.text
     assert Identity.select().count() == 1
 
 

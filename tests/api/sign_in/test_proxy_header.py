@@ -80,7 +80,7 @@ def test_a_header_that_is_no_address_logs_nobody_in(new_site: NewSite, value: st
     answer = new_site(**AUTH).browser(PROXY).get("/", headers={"Remote-Email": value})
 
     assert answer.status_code == 403
-    assert "The proxy tells" in answer.text
+    assert "The proxy sent" in answer.text
     assert User.select().count() == 0
 
 
