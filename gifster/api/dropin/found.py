@@ -1,10 +1,11 @@
 """From GIFs of the database to what an answer is made of."""
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from gifster.api.dropin.asked import MOST_OFFSET
+from gifster.api.dropin.positions import Start
 from gifster.api.dropin.renditions import Renditions
 from gifster.app import lists
 from gifster.app.models import Gif
@@ -16,6 +17,12 @@ from gifster.uploads import StoredFile
 MOST_RANDOM = 1_000
 #: How often a search is asked for one page.
 MOST_LOOKS = 20
+
+
+class Find(Protocol):
+    """A search, given how many results it may have and where they begin."""
+
+    def __call__(self, limit: int, /, *, offset: int = 0, cursor: str = "") -> Found: ...
 
 
 @dataclass(frozen=True)
@@ -66,42 +73,33 @@ def by_ids(ids: list[str], ratings: frozenset[str] = ALL_RATINGS) -> list[Gif]:
     return [gif for gif in known if gif.rating in ratings]
 
 
-def page(
-    find: Callable[[int, int, int], Found], offset: int, limit: int, top: int
-) -> tuple[Found, int]:
-    """A page of what a search finds, and the offset of the next one.
+def page(find: Find, start: Start, limit: int) -> Found:
+    """A page of what a search finds.
 
     A search for stills also finds those that came in another format than GIF. They take no place on
     the page: many clients take one without results for the end.
-
-    Parameters:
-      find: the search, given an offset, a limit and a top.
-      top: of the page before (`search.Found`); 0 for the first one.
     """
-    found, following = find(offset, limit, top), offset + limit
+    found = find(limit, offset=start.offset, cursor=start.cursor)
     gifs = [item.gif for item in items(found.gifs)]
     looks = 1
-    while found.more and len(gifs) < limit and following <= MOST_OFFSET and looks < MOST_LOOKS:
-        missing = limit - len(gifs)
-        # A GIF that has come since the first look moves no other.
-        found, following = find(following, missing, found.top), following + missing
+    while found.cursor and len(gifs) < limit and looks < MOST_LOOKS:
+        found = find(limit - len(gifs), cursor=found.cursor)
         gifs += [item.gif for item in items(found.gifs)]
         looks += 1
-    return replace(found, gifs=gifs), following
+    return replace(found, gifs=gifs)
 
 
-def at_random(find: Callable[[int, int], Found], count: int = 1) -> list[Gif]:
+def at_random(find: Find, count: int = 1) -> list[Gif]:
     """Some of the GIFs that a search finds, in random order.
 
     Parameters:
-      find: the search, given an offset and a limit.
       count: how many at most.
     """
-    total = min(find(0, 1).total, MOST_RANDOM)
+    total = min(find(1).total, MOST_RANDOM)
     offset = secrets.randbelow(max(1, total - count + 1))
-    gifs = find(offset, count).gifs
+    gifs = find(count, offset=offset).gifs
     while not gifs and offset:  # the total is an estimate
         offset //= 2
-        gifs = find(offset, count).gifs
+        gifs = find(count, offset=offset).gifs
     secrets.SystemRandom().shuffle(gifs)
     return gifs

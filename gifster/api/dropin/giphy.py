@@ -110,10 +110,10 @@ def random(asked: Asked, addresses: Addresses, kind: str) -> Json:
     """Any GIF, or any that a word finds."""
     tag, only = asked.words("tag"), _filter(asked, kind)
 
-    def found(offset: int, limit: int) -> Found:
+    def found(limit: int, /, *, offset: int = 0, cursor: str = "") -> Found:
         if tag:
-            return search.find(tag, only, offset=offset, limit=limit)
-        return search.trending(only, offset=offset, limit=limit)
+            return search.find(tag, only, offset=offset, limit=limit, cursor=cursor)
+        return search.trending(only, offset=offset, limit=limit, cursor=cursor)
 
     return _one(at_random(found), addresses)
 
@@ -135,7 +135,7 @@ def by_id(asked: Asked, addresses: Addresses, kind: str, gif_id: str) -> Json:
 def several(asked: Asked, addresses: Addresses, kind: str) -> Json:
     """GIFs by their ids."""
     gifs = by_ids(asked.ids("ids"), _ratings(asked))
-    return _gifs(Found(gifs, len(gifs), more=False), 0, addresses)
+    return _gifs(Found(gifs, len(gifs)), 0, addresses)
 
 
 def categories(asked: Asked, addresses: Addresses, kind: str) -> Json:

@@ -9,10 +9,11 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gifster.api.dropin.asked import MOST, MOST_OFFSET, Asked
 from gifster.api.problems import Problem
+from gifster.app.search.finding import read_cursor
 from gifster.app.texts import MAX_QUERY
 
 #: The parameters that a position repeats.
@@ -21,21 +22,39 @@ REPEATED = ("q", "searchfilter", "contentfilter", "media_filter", "ar_range", "l
 LONGEST = 4 * (MAX_QUERY + len(REPEATED) * MOST)
 
 
-def write(offset: int, top: int, values: Mapping[str, str]) -> str:
-    """The position of the result with that number, the first being 0.
+@dataclass(frozen=True)
+class Start:
+    """Where a page begins.
 
     Parameters:
-      top: of what was found (`search.Found`), so that no page shows again what an earlier one did.
+      offset: how many results are left out, if there is no cursor.
+      cursor: of the page (`search.Found`).
+    """
+
+    offset: int = 0
+    cursor: str = ""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the beginning."""
+        return not (self.offset or self.cursor)
+
+
+def write(cursor: str, values: Mapping[str, str]) -> str:
+    """The position of the page with that cursor.
+
+    Parameters:
+      cursor: of what was found (`search.Found`).
       values: the parameters of the request, which the next page repeats.
     """
     kept = {name: values[name][: 2 * MAX_QUERY] for name in REPEATED if values.get(name)}
-    text = json.dumps([offset, top, kept], ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps([cursor, kept], ensure_ascii=False, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode(errors="ignore")).decode().rstrip("=")
 
 
-def read(asked: Asked) -> tuple[int, int, Asked]:
-    """The offset that `pos` stands for, the top, and the parameters. Those of the request go before
-    those of the position.
+def read(asked: Asked) -> tuple[Start, Asked]:
+    """What `pos` stands for, and the parameters. Those of the request go before those of the
+    position.
 
     An absent, empty or zero `pos` is the beginning; any other number is an offset.
 
@@ -44,27 +63,28 @@ def read(asked: Asked) -> tuple[int, int, Asked]:
     """
     text = asked.raw("pos")
     if not text:
-        return 0, 0, asked
+        return Start(), asked
     if text.isascii() and text.isdigit() and len(text) <= len(str(MOST_OFFSET)):
-        return _checked(int(text)), 0, asked
+        return Start(_checked(int(text))), asked
     try:
         if len(text) > LONGEST or not text.isascii():
             raise ValueError(text)  # noqa: TRY301 said once for all
         padded = text + "=" * (-len(text) % 4)
-        offset, *tops, kept = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        [top] = tops or [0]  # a process of an earlier release wrote none
+        # A process of an earlier release wrote an offset, perhaps with a number behind it.
+        place, *_, kept = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         kept = {str(name): value for name, value in dict(kept).items() if isinstance(value, str)}
-        if (type(offset), type(top)) != (int, int) or top < 0:
-            raise TypeError(offset, top)  # noqa: TRY301
+        start = Start(cursor=place) if isinstance(place, str) else Start(_checked(place))
+        if start.cursor:
+            read_cursor(start.cursor)
     except (ValueError, TypeError, RecursionError, binascii.Error):
         raise _invalid() from None
     sent = {name: value for name, value in asked.values.items() if value.strip()}
     values = {name: kept[name] for name in REPEATED if name in kept} | sent
-    return _checked(offset), top, replace(asked, values=values)
+    return start, replace(asked, values=values)
 
 
 def _checked(offset: int) -> int:
-    if not 0 <= offset <= MOST_OFFSET:
+    if type(offset) is not int or not 0 <= offset <= MOST_OFFSET:
         raise _invalid()
     return offset
 

@@ -12,7 +12,7 @@ from gifster.api.context import Context
 from gifster.api.dropin import positions, tenor_objects
 from gifster.api.dropin.access import Keys
 from gifster.api.dropin.addresses import Addresses, sent_here
-from gifster.api.dropin.asked import CONTENT_FILTERS, MOST_OFFSET, Asked
+from gifster.api.dropin.asked import CONTENT_FILTERS, Asked
 from gifster.api.dropin.counting import count_use
 from gifster.api.dropin.found import at_random, by_ids, items, page
 from gifster.api.dropin.renditions import GIF, Side, Wanted
@@ -70,35 +70,35 @@ class Endpoint:
 
 def search(asked: Asked, addresses: Addresses) -> Json:
     """GIFs that words find."""
-    offset, top, asked = positions.read(asked)
+    start, asked = positions.read(asked)
     q = asked.words("q", "tag")  # tenorjs searches for a category by `tag`
     if not q:
         raise Problem(400, "q_missing", "q is missing: say what to search for.")
     only, locale = _filter(asked), asked.locale("locale")
 
-    def find(offset: int, limit: int, top: int = top) -> Found:
-        return gifs.find(q, only, offset=offset, limit=limit, locale=locale, top=top)
+    def find(limit: int, /, *, offset: int = 0, cursor: str = "") -> Found:
+        return gifs.find(q, only, offset=offset, limit=limit, locale=locale, cursor=cursor)
 
     limit = asked.number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
     if asked.choice("random", ("true", "1")):
         return {"results": _results(at_random(find, limit), asked, addresses), "next": ""}
-    found, following = page(find, offset, limit, top)
-    if found.gifs and not offset:
+    found = page(find, start, limit)
+    if found.gifs and start.is_first:
         gifs.searched(q, client=asked.client)
-    return _page(found, following, {**asked.values, "q": q}, asked, addresses)
+    return _page(found, {**asked.values, "q": q}, asked, addresses)
 
 
 def featured(asked: Asked, addresses: Addresses) -> Json:
     """GIFs that are used most now. Ghost sends a `q`, which means nothing here."""
-    offset, top, asked = positions.read(asked)
+    start, asked = positions.read(asked)
     only = _filter(asked)
 
-    def find(offset: int, limit: int, top: int) -> Found:
-        return gifs.trending(only, offset=offset, limit=limit, top=top)
+    def find(limit: int, /, *, offset: int = 0, cursor: str = "") -> Found:
+        return gifs.trending(only, offset=offset, limit=limit, cursor=cursor)
 
     limit = asked.number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
-    found, following = page(find, offset, limit, top)
-    made = _page(found, following, {**asked.values, "q": ""}, asked, addresses)
+    found = page(find, start, limit)
+    made = _page(found, {**asked.values, "q": ""}, asked, addresses)
     return made | _locale(asked)
 
 
@@ -184,20 +184,16 @@ def _stickers(asked: Asked) -> bool:
     return "sticker" in asked.names("searchfilter")
 
 
-def _page(
-    found: Found, following: int, values: dict[str, str], asked: Asked, addresses: Addresses
-) -> Json:
+def _page(found: Found, values: dict[str, str], asked: Asked, addresses: Addresses) -> Json:
     """A page of results.
 
     Parameters:
-      following: the offset of the next page.
       values: the parameters that the next page repeats.
     """
-    more = found.more and following <= MOST_OFFSET
     return {
         "results": _results(found.gifs, asked, addresses),
         # Always a text: Zulip and Stoat refuse a page without it.
-        "next": positions.write(following, found.top, values) if more else "",
+        "next": positions.write(found.cursor, values) if found.cursor else "",
     }
 
 

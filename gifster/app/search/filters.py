@@ -42,11 +42,9 @@ class Found:
     Parameters:
       gifs: those of the page.
       total: how many there are; above some hundreds it is estimated.
-      more: whether there is another page.
-      top: passed on for the other pages, it has them leave out what has come since.
+      cursor: of the next page; empty on the last one.
     """
 
     gifs: list[Gif]
     total: int
-    more: bool
-    top: int = 0
+    cursor: str = ""

@@ -28,7 +28,9 @@ MOST_OFFSET = 5_000
 #: So many words make GIFs related.
 COMMON_WORDS = 8
 #: A cursor has the fields of its place.
-_CURSOR = re.compile(r"(all|any)\.([0-9]{1,18})\.([0-9]{1,5})\.([0-9]{1,18})\.([0-3])")
+_CURSOR = re.compile(
+    r"(all|any)\.([0-9]{1,18})\.([0-9]{1,5})\.([0-9]{1,18})\.([0-3])((?:\.[0-9]{1,18}){0,3})"
+)
 
 
 def find(  # noqa: PLR0913 each narrows the search
@@ -39,7 +41,7 @@ def find(  # noqa: PLR0913 each narrows the search
     offset: int = 0,
     limit: int = 30,
     locale: str = "",
-    top: int = 0,
+    cursor: str = "",
 ) -> Found:
     """The GIFs that a search finds.
 
@@ -49,12 +51,16 @@ def find(  # noqa: PLR0913 each narrows the search
       offset: how many to leave out, up to `MOST_OFFSET`.
       limit: how many at most.
       locale: of the words, such as `de_CH`; empty if it is not known.
-      top: that of the first page (`Found`); 0 for the first page itself.
+      cursor: in the place of an offset, that of the page before (`Found`). GIFs that come or go
+        between the two move no other.
+
+    Raises:
+      ValueError: the cursor is invalid.
     """
     groups = meant(q, locale)
     if q.strip() and not groups:
-        return Found([], 0, False)
-    return _found(Search(groups, filter, sort), offset, limit, top)
+        return Found([], 0)
+    return _found(Search(groups, filter, sort), offset, limit, cursor)
 
 
 def page(  # noqa: PLR0913 each narrows the search
@@ -71,28 +77,37 @@ def page(  # noqa: PLR0913 each narrows the search
 
     Parameters:
       among: the ids of the GIFs that may be found, some thousands at most; None for any.
-      cursor: the one of the page before; empty for the first page. The pages of a search do not
-        change while GIFs are added.
+      cursor: the one of the page before; empty for the first page. GIFs that come or go between
+        the two move no other.
 
     Raises:
       ValueError: the cursor is invalid.
     """
-    place = read_cursor(cursor) if cursor else Place(top=candidates.newest_id() + 1)
+    place = _place(cursor)
     groups = meant(q, locale)
     if q.strip() and not groups:
         return [], None
     pool = None if among is None else Pool(among)
     search = Search(groups, filter, sort, pool=pool)
     found, following = walk(search, place, limit)
-    if following is not None and not walk(search, following, 1)[0]:
-        following = None
-    following_cursor = None if following is None else write_cursor(following)
-    return gifs_of(found, filter.ratings), following_cursor
+    return gifs_of(found, filter.ratings), _cursor(search, following) or None
+
+
+def _place(cursor: str) -> Place:
+    """Where a page begins."""
+    return read_cursor(cursor) if cursor else Place(top=candidates.newest_id() + 1)
+
+
+def _cursor(search: Search, following: Place | None) -> str:
+    """The cursor of the next page; empty if there is none."""
+    if following is None or not walk(search, following, 1)[0]:
+        return ""
+    return write_cursor(following)
 
 
 def write_cursor(place: Place) -> str:
     """A place as a cursor."""
-    fields = (place.words, place.top, place.ranked, place.below, place.shelves)
+    fields = (place.words, place.top, place.ranked, place.below, place.shelves, *place.last)
     return base64.urlsafe_b64encode(".".join(map(str, fields)).encode()).decode().rstrip("=")
 
 
@@ -110,17 +125,17 @@ def read_cursor(cursor: str) -> Place:
     found = _CURSOR.fullmatch(text)
     if found is None:
         raise ValueError(cursor)
-    words, *numbers = found.groups()
-    return Place(words, *map(int, numbers))
+    words, top, ranked, below, shelves, last = found.groups()
+    known = tuple(map(int, last.split(".")[1:]))
+    return Place(words, int(top), int(ranked), int(below), int(shelves), known)
 
 
-def _found(search: Search, offset: int, limit: int, top: int = 0) -> Found:
-    offset, newest = min(offset, MOST_OFFSET), candidates.newest_id() + 1
-    top = min(top or newest, newest)
-    found, following = walk(search, Place(top=top), offset + limit)
-    more = following is not None and bool(walk(search, following, 1)[0])
+def _found(search: Search, offset: int, limit: int, cursor: str = "") -> Found:
+    place, offset = _place(cursor), 0 if cursor else min(offset, MOST_OFFSET)
+    found, following = walk(search, place, offset + limit)
     gifs = gifs_of(found[offset:], search.filter.ratings)
-    return Found(gifs, max(_total(search, top), len(found)), more, top)
+    total = max(_total(search, place.top), len(found))
+    return Found(gifs, total, _cursor(search, following))
 
 
 def _total(search: Search, top: int) -> int:
@@ -131,16 +146,16 @@ def _total(search: Search, top: int) -> int:
     return total
 
 
-def trending(filter: Filter = ANY, *, offset: int = 0, limit: int = 30, top: int = 0) -> Found:
+def trending(filter: Filter = ANY, *, offset: int = 0, limit: int = 30, cursor: str = "") -> Found:
     """The GIFs that are used most now, then the newest. The parameters are those of `find()`."""
-    return _found(Search((), filter, "popular"), offset, limit, top)
+    return _found(Search((), filter, "popular"), offset, limit, cursor)
 
 
 def related(gif_id: str, filter: Filter = ANY, *, offset: int = 0, limit: int = 30) -> Found:
     """GIFs that have the rarest words in common with this one."""
     groups = _rarest_words(gif_id)
     if not groups:
-        return Found([], 0, False)
+        return Found([], 0)
     return _found(Search(groups, filter, "relevance", gif_id, alike=True), offset, limit)
 
 

@@ -21,6 +21,8 @@ from gifster.app.search.ranking import ranked
 
 #: So many candidates are ranked, besides those on the shelf.
 RANKED = 400
+#: A place among them knows so many of those before it.
+KNOWN = 3
 SORTS = ("relevance", "newest", "popular")
 
 
@@ -35,6 +37,7 @@ class Place:
       ranked: how many of the ranked ones are on earlier pages.
       below: if not 0, all ranked ones are on earlier pages, and the newest one has a lower id.
       shelves: then, how many shelves the ranked ones came from.
+      last: the ids of the last ranked ones on earlier pages. Of `ranked` some may be deleted since.
     """
 
     words: str = "all"
@@ -42,6 +45,28 @@ class Place:
     ranked: int = 0
     below: int = 0
     shelves: int = 0
+    last: tuple[int, ...] = ()
+
+    def start(self, best: Sequence[Candidate]) -> int:
+        """How many of the ranked candidates are on earlier pages.
+
+        Where the last ones are now tells how many before them have gone. One of them may also have
+        moved, as it is used more: then the others outvote it.
+        """
+        at = {candidate.id: number for number, candidate in enumerate(best)}
+        known = [at[entry_id] for entry_id in self.last if entry_id in at]
+        if not known:
+            return max(0, self.ranked - len(self.last))
+        ends = [
+            here + 1 + sum(later > here for later in known[place + 1 :])
+            for place, here in enumerate(known)
+        ]
+        return sorted(ends)[len(ends) // 2]
+
+    def behind(self, best: Sequence[Candidate], count: int) -> "Place":
+        """The place behind so many of the ranked candidates."""
+        last = best[max(0, count - KNOWN) : count]
+        return replace(self, ranked=count, last=tuple(candidate.id for candidate in last))
 
 
 @dataclass(frozen=True)
@@ -174,8 +199,9 @@ def walk(search: Search, place: Place, limit: int) -> tuple[list[Candidate], Pla
         place, missing = following, limit - len(found)
         if not place.below:
             head = search.head(place.words, place.top)
-            some = head.best[place.ranked : place.ranked + missing]
-            following = replace(place, ranked=place.ranked + len(some))
+            start = place.start(head.best)
+            some = head.best[start : start + missing]
+            following = place.behind(head.best, start + len(some))
             # More than there are: some have been deleted since, or somebody made the cursor up.
             if following.ranked >= len(head.best):
                 following = _behind(search, following, head)
@@ -188,7 +214,7 @@ def walk(search: Search, place: Place, limit: int) -> tuple[list[Candidate], Pla
 def _behind(search: Search, place: Place, head: Head) -> Place | None:
     """The place behind the ranked candidates."""
     if head.below:
-        return replace(place, below=head.below, shelves=head.shelves)
+        return replace(place, below=head.below, shelves=head.shelves, last=())
     return search.after(place, not head.best)
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as some
 from gifster.api.dropin import positions, tenor
 from gifster.api.dropin.asked import MOST_OFFSET, Asked
 from gifster.api.problems import Problem
+from gifster.app.search.finding import read_cursor, write_cursor
+from gifster.app.search.walking import KNOWN, Place
 from tests.api.dropin.conftest import Library
 from tests.machine import examples
 
@@ -74,18 +76,29 @@ def _cats(gifs: Library) -> None:
         gifs.add(f"A cat {number}", "cat funny")
 
 
+#: As they may be in a cursor.
+NUMBERS = some.integers(0, 10**18 - 1)
+
+
 @hypothesis.settings(max_examples=examples(60, of=2_500), deadline=None, derandomize=True,
                      database=None)  # fmt: skip
 @hypothesis.given(
-    offset=some.integers(0, MOST_OFFSET),
-    top=some.integers(0, 2**63),
+    place=some.builds(
+        Place,
+        words=some.sampled_from(["all", "any"]),
+        top=NUMBERS,
+        ranked=some.integers(0, 99_999),
+        below=NUMBERS,
+        shelves=some.integers(0, 3),
+        last=some.lists(NUMBERS, max_size=KNOWN).map(tuple),
+    ),
     values=some.dictionaries(some.sampled_from(NAMES), some.text(max_size=40)),
 )
-def test_a_position_says_what_was_written(offset: int, top: int, values: dict[str, str]):
-    written = positions.write(offset, top, values)
-    read_offset, read_top, read = positions.read(Asked({"pos": written}))
+def test_a_position_says_what_was_written(place: Place, values: dict[str, str]):
+    written = positions.write(write_cursor(place), values)
+    start, read = positions.read(Asked({"pos": written}))
 
-    assert (read_offset, read_top) == (offset, top)
+    assert read_cursor(start.cursor) == place
     kept = {name: read.raw(name) for name in positions.REPEATED}
     sent = {name: values.get(name, "") for name in positions.REPEATED}
     if all(is_utf8(value) for value in sent.values()):
@@ -96,10 +109,11 @@ def is_utf8(text: str) -> bool:
     return text.encode(errors="ignore").decode() == text
 
 
-def test_a_position_of_an_earlier_release_goes_on():
-    written = base64.urlsafe_b64encode(b'[20,{"q":"cat"}]').decode().rstrip("=")
-    offset, top, asked = positions.read(Asked({"pos": written}))
-    assert (offset, top, asked.raw("q")) == (20, 0, "cat")
+@pytest.mark.parametrize("text", [b'[20,{"q":"cat"}]', b'[20,77,{"q":"cat"}]'])
+def test_a_position_of_an_earlier_release_goes_on(text: bytes):
+    written = base64.urlsafe_b64encode(text).decode().rstrip("=")
+    start, asked = positions.read(Asked({"pos": written}))
+    assert (start, asked.raw("q")) == (positions.Start(20), "cat")
 
 
 @hypothesis.settings(max_examples=examples(100, of=5_000), deadline=None, derandomize=True,
@@ -107,8 +121,8 @@ def test_a_position_of_an_earlier_release_goes_on():
 @hypothesis.given(pos=some.one_of(some.text(), some.binary().map(lambda b: b.hex())))
 def test_any_other_position_is_refused_or_read(pos: str):
     with suppress(Problem):
-        offset, _, _ = positions.read(Asked({"pos": pos}))
-        assert 0 <= offset <= MOST_OFFSET
+        start, _ = positions.read(Asked({"pos": pos}))
+        assert 0 <= start.offset <= MOST_OFFSET
 
 
 @pytest.mark.parametrize(

@@ -194,9 +194,9 @@ def test_a_gif_that_comes_while_a_page_is_filled_moves_no_other(
     gifs.add("moved", change=lambda image: as_png(sticker(image)))
     find = search.find
 
-    def slow(*words: Any, offset: int, **options: Any) -> Found:
-        found = find(*words, offset=offset, **options)
-        if offset == 0:
+    def slow(*words: Any, cursor: str, **options: Any) -> Found:
+        found = find(*words, cursor=cursor, **options)
+        if not cursor:
             with ThreadPoolExecutor(1) as other:
                 other.submit(gifs.add, "moved", change=at_rest).result(60)
         return found
@@ -260,6 +260,21 @@ def test_pages_follow_each_other(gifs: Library):
     assert third["next"] == ""
 
 
+def test_a_gif_that_is_deleted_between_two_pages_moves_no_other(gifs: Library):
+    added = [gifs.add(f"gone {number}") for number in range(6)]
+    for path, sent in (("/v2/search", {"q": "gone"}), ("/v2/featured", {})):
+        # Given a page, and one of its GIFs that is deleted after it
+        first = gifs.get(path, limit=2, **sent)
+        with db.connection_context():
+            search.remove(ids(first)[0])
+
+        # I expect the next page to begin with the one that comes next, and none to come twice
+        second = gifs.get(path, pos=first["next"])
+        whole = gifs.get(path, limit=50, **sent)
+        assert ids(whole)[:3] == [ids(first)[1], *ids(second)]
+    assert added[0] in ids(whole)
+
+
 @pytest.mark.parametrize("pos", ["", "0"])
 def test_clients_send_odd_positions_for_the_first_page(gifs: Library, cat: str, pos: str):
     # Stoat sends an empty one, Discourse a zero.
@@ -310,8 +325,8 @@ def test_one_at_random_is_found_where_the_number_of_all_is_estimated():
     # Given a search that finds two GIFs, and takes them for a thousand
     gifs = [Gif(id="a"), Gif(id="b")]
 
-    def find(offset: int, limit: int) -> Found:
-        return Found(gifs[offset : offset + limit], 1_000, more=False)
+    def find(limit: int, /, *, offset: int = 0, cursor: str = "") -> Found:
+        return Found(gifs[offset : offset + limit], 1_000)
 
     assert all(at_random(find) for _ in range(20))
 

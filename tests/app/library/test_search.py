@@ -207,6 +207,50 @@ def test_pages_stay_what_they_are_while_gifs_come(booted: Settings, monkeypatch)
         lists.list_gifs(q="cat", cursor="YWxs")
 
 
+@pytest.mark.parametrize("sort", search.SORTS)
+def test_pages_stay_what_they_are_while_gifs_go(booted: Settings, monkeypatch, sort: str):
+    # Given GIFs of which some are ranked
+    monkeypatch.setattr("gifster.app.search.walking.RANKED", 20)
+    gifs = {gif.title: gif for gif in (add(f"cat {number}") for number in range(30))}
+    whole = found("cat", sort=sort, limit=100)
+
+    # When I turn the pages, and on each one that I have seen one to three GIFs are deleted
+    seen: list[str] = []
+    gone: set[str] = set()
+    cursor: str | None = ""
+    while cursor is not None:
+        page, cursor = lists.list_gifs(q="cat", sort=sort, limit=4, cursor=cursor)
+        seen += [gif.title for gif in page]
+        end = len(seen)
+        for title in {1: seen[-1:], 2: seen[0:1] + seen[-2:], 0: seen[-4:-1]}[end // 4 % 3]:
+            if title not in gone:
+                search.remove(gifs[title].id)
+                gifs[title].delete_instance(recursive=True)
+                gone.add(title)
+
+    # I expect each GIF once
+    assert gone
+    assert seen == whole
+
+
+@pytest.mark.parametrize("used", [0, 3, 9])
+def test_a_gif_that_is_used_between_two_pages_shows_no_other_twice(booted: Settings, used: int):
+    for number in range(10):
+        add(f"cat {number}")
+    page, cursor = lists.list_gifs(q="cat", sort="popular", limit=4)
+    whole = found("cat", sort="popular", limit=100)
+
+    # When one of the first page, its last one or one behind it moves to the top
+    gif = Gif.get(Gif.title == whole[used])
+    search.used(gif.id, client="ann")
+    popularity.COUNTS.write()
+
+    # I expect the next page to go on behind the first one
+    following, _ = lists.list_gifs(q="cat", sort="popular", limit=4, cursor=cursor or "")
+    assert [gif.title for gif in following] == whole[4:8]
+    assert [gif.title for gif in page] == whole[:4]
+
+
 def test_a_page_behind_all_that_is_left_is_empty(booted: Settings):
     # Given a page in the middle of what a search finds
     added = [add(f"cat {number}") for number in range(4)]
