@@ -52,6 +52,7 @@ def sweep(*, repair: bool, min_age_s: float = MIN_AGE_S, force: bool = False) ->
         repairs = Repairs(judgement, repair=repair, force=force)
         for place in judgement.places:
             repairs.files(place)
+        repairs.missing()
         found.abandoned += _work_folders(time.time() - min_age_s, repair)
         repairs.stuck()
     return found

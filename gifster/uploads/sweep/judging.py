@@ -1,6 +1,8 @@
 """Decides which of the files without a row may be deleted, and why the others may not."""
 
-from functools import partial
+from collections.abc import Collection
+from contextlib import suppress
+from functools import cached_property, partial
 
 import peewee
 
@@ -11,7 +13,7 @@ from gifster.uploads.mount import all_mounts, is_beside_outbox
 from gifster.uploads.storage.base import clock_of, supported_options
 from gifster.uploads.storage.shapes import beside, cache_dir, store_dir_and_folder
 from gifster.uploads.sweep.findings import Findings, Why
-from gifster.uploads.sweep.ledger import Ledger
+from gifster.uploads.sweep.ledger import Ledger, Sieve
 from gifster.uploads.sweep.owners import Owner
 from gifster.uploads.sweep.places import Place, Places
 from gifster.uploads.sweep.reading import (
@@ -78,10 +80,7 @@ class Judgement:
 
     def read_database(self) -> None:
         """Note the keys that rows and jobs name."""
-        by_model: dict[type[peewee.Model], dict[int, Owner]] = {}
-        for number, owner in enumerate(self.owners):
-            by_model.setdefault(owner.mount.model, {})[number] = owner
-        for model, owners in by_model.items():
+        for model, owners in self._by_model.items():
             self._read_model(model, owners)
         known = {(owner.table, owner.mount.name) for owner in self.owners}
         try:
@@ -96,6 +95,26 @@ class Judgement:
                 reason = "configure() was given no storage of this name, but rows name it"
                 self.found.leave(name, Why.UNKNOWN, reason)
         self.ledger.sort()
+
+    def still_named(self, files: Collection[tuple[int, str]]) -> set[tuple[int, str]]:
+        """Those of some files that rows name now, while others upload, replace and delete.
+
+        Parameters:
+          files: the number of a storage, and the full name of a file.
+        """
+        sieve = Sieve(files)
+        for model, owners in self._by_model.items():
+            if is_beside_outbox(model):
+                with suppress(NotRead):  # some rows, or the table: it has been reported
+                    Rows(owners, self.places, sieve).read()
+        return sieve.found
+
+    @cached_property
+    def _by_model(self) -> dict[type[peewee.Model], dict[int, Owner]]:
+        by_model: dict[type[peewee.Model], dict[int, Owner]] = {}
+        for number, owner in enumerate(self.owners):
+            by_model.setdefault(owner.mount.model, {})[number] = owner
+        return by_model
 
     def _decide_about_caches(self, unknown: list[str]) -> None:
         """Keep all cached files if one may wait for a model that is unknown, or whose table was not

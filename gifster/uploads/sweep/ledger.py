@@ -9,8 +9,8 @@ storage's names a row uses.
 
 import pickle
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, Protocol
 
 BATCH = 1000
 CACHE_KIB = 8 * 1024
@@ -35,6 +35,40 @@ _INDEXES = {
     "folders": "folder",
     "in_jobs": "key",
 }
+
+
+class Notes(Protocol):
+    """Takes down what a row names."""
+
+    def add(self, table: str, *row: object) -> None:
+        """Add a row to a table of the notes."""
+        ...
+
+    def add_waiting(self, mount: int, pk: Any, key: str) -> None:
+        """Add an upload that waits."""
+        ...
+
+
+class Sieve:
+    """Keeps of the files that rows name only those that are asked for.
+
+    Parameters:
+      wanted: the number of a storage, and the full name of a file.
+    """
+
+    def __init__(self, wanted: Collection[tuple[int, str]]) -> None:
+        self._wanted = wanted
+        #: Those that a row names.
+        self.found: set[tuple[int, str]] = set()
+
+    def add(self, table: str, *row: object) -> None:
+        """Keep a row if it is a file that is asked for."""
+        match (table, *row):
+            case ("named", int(storage), str(name)) if (storage, name) in self._wanted:
+                self.found.add((storage, name))
+
+    def add_waiting(self, mount: int, pk: Any, key: str) -> None:
+        """Nobody asks for uploads that wait."""
 
 
 class Ledger:

@@ -21,7 +21,7 @@ from gifster.uploads.resumable import table as resumable
 from gifster.uploads.resumable.table import ResumableUpload
 from gifster.uploads.storage.base import is_key
 from gifster.uploads.storage.shapes import cache_dir, folder_of, store_dir_and_folder
-from gifster.uploads.sweep.ledger import Ledger
+from gifster.uploads.sweep.ledger import Ledger, Notes
 from gifster.uploads.sweep.owners import Owner
 from gifster.uploads.sweep.places import Places
 
@@ -55,7 +55,7 @@ class Rows:
       owners: its mounted columns, with their numbers.
     """
 
-    def __init__(self, owners: dict[int, Owner], places: Places, ledger: Ledger) -> None:
+    def __init__(self, owners: dict[int, Owner], places: Places, ledger: Notes) -> None:
         self._owners, self._places, self._ledger = owners, places, ledger
         self._model = next(iter(owners.values())).mount.model
 
@@ -126,7 +126,7 @@ class Rows:
             self._ledger.add("named", COPY, copy.prefix + key)
 
 
-def note_folder(ledger: Ledger, key: str) -> None:
+def note_folder(ledger: Notes, key: str) -> None:
     """Note that a job may still store files beside the file of a key, or for it."""
     stored = store_dir_and_folder(key)
     if stored is not None:

@@ -37,6 +37,8 @@ class Repairs:
         self._judgement, self._ledger = judgement, judgement.ledger
         self._found: Findings = judgement.found
         self._repair, self._force = repair, force
+        #: By the number of the storage and the full name: what rows named, and does not exist.
+        self._gone: dict[tuple[int, str], str] = {}
 
     def files(self, place: Place) -> None:
         """Report and repair the files of one storage."""
@@ -107,7 +109,14 @@ class Repairs:
                     check_present(place.storage)
                     key = place.key(name)
                     if not place.storage.exists(key):  # not just stored since the listing
-                        self._found.missing.append(f"{storage}:{key}")
+                        self._gone[number, name] = f"{storage}:{key}"
+
+    def missing(self) -> None:
+        """Report the files that rows name and that are gone. A file that came after the listing may
+        have gone together with its name, as a cached one does when it is stored."""
+        if self._gone:
+            named = self._judgement.still_named(self._gone.keys())
+            self._found.missing += [text for file, text in self._gone.items() if file in named]
 
     def stuck(self) -> None:
         """Report uploads that wait without a job, and enqueue them."""

@@ -202,3 +202,45 @@ def test_parts_that_a_second_database_names_are_in_use(application: Application,
     found = sweep_old()
     assert (len(application.stored), len(application.cached)) == (1, 1)
     assert "resumable_upload could not be read: unable to open" in reasons(found)
+
+
+@on_both
+def test_a_file_that_comes_and_goes_beside_a_sweep_is_not_missing(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a file that is really gone
+    lost = person()
+    application.work()
+    [key] = [key for _, key in Person.get_by_id(lost.id).avatar.stored.files if "original" in key]
+    application.store.delete(key)
+    walk, in_cache, in_store = (
+        application.store.walk, application.cache.exists, application.store.exists
+    )  # fmt: skip
+    late: list[Person] = []
+
+    # And a sweep beside which two people upload, after the storages were listed
+    def list_before_uploads(**options: object) -> list[tuple[str, float]]:
+        files = list(walk(**options))
+        late.append(person("Eve"))
+        application.work()
+        person("Bob")
+        return files
+
+    # … the one what a worker stores then, and the other what she deletes again
+    def look_after_work(key: str) -> bool:
+        application.work()
+        return in_cache(key)
+
+    def look_after_a_deletion(key: str) -> bool:
+        for made in late:
+            Person.get_by_id(made.id).delete_instance()
+            application.work()
+        late.clear()
+        return in_store(key)
+
+    monkeypatch.setattr(application.store, "walk", list_before_uploads)
+    monkeypatch.setattr(application.cache, "exists", look_after_work)
+    monkeypatch.setattr(application.store, "exists", look_after_a_deletion)
+
+    # I expect it to call the file missing that is gone, and no other
+    assert sweep_old(repair=False).missing == [f"store:{key}"]
