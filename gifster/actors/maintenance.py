@@ -8,10 +8,10 @@ import dramatiq
 
 from gifster.actors.setup import settings
 from gifster.app import file_checks, kept_uploads, library, retention, tokens, trash
-from gifster.app.faults import is_database_error
 from gifster.app.moderation import log, reports
 from gifster.app.search import popularity, upkeep
 from gifster.app.sign_in import steps
+from gifster.jobs.database_errors import is_database_error
 from gifster.uploads.resumable import rows as resumable
 from gifster.uploads.sweep import Why, sweep
 

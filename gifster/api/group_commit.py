@@ -22,9 +22,9 @@ from typing import Any, TypeVar, cast
 
 from gifster.app import shared_commits
 from gifster.app.database import db
-from gifster.app.faults import Fault, fault_of, is_database_error
 from gifster.app.shared_commits import CommitUnknown
 from gifster.jobs import transaction
+from gifster.jobs.database_errors import Fault, fault_of, is_database_error
 from gifster.jobs.outbox import send_committed
 from gifster.jobs.transactions import HalfDone, Piece, Transaction
 from gifster.uploads.to_the_end import to_the_end

@@ -27,8 +27,8 @@ from gifster.api.places import NoPlace, Place, Places
 from gifster.api.problems import LATER, Problem
 from gifster.app import lists
 from gifster.app.access import Viewer, may_edit, may_see
-from gifster.app.faults import is_database_error
 from gifster.app.lists import Standing
+from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.wording import shown as quoted
 from gifster.jobs.wording import wrong
 

@@ -22,10 +22,10 @@ from gifster.api.way_back import way_back, with_back
 from gifster.app import library
 from gifster.app.damaged_text import Unreadable
 from gifster.app.errors import Unavailable
-from gifster.app.faults import Fault, fault_of
 from gifster.imaging.sandbox import ProcessLost
 from gifster.jobs import admin
-from gifster.jobs.database_errors import unreadable_column
+from gifster.jobs.database_errors import Fault, fault_of, unreadable_column
+from gifster.jobs.mounted import DATABASE_ANSWERS
 from gifster.uploads import StorageUnavailable, UploadError
 from gifster.uploads import errors as uploads
 from gifster.uploads.endpoints.messages import phrase
@@ -38,16 +38,18 @@ Refusal = tuple[int, str, str, dict[str, str]]
 
 LATER, SOON = {"Retry-After": "30"}, {"Retry-After": "2"}
 
-_UNAVAILABLE = (503, "database_unavailable", "The library cannot be read or written now.", LATER)
+_UNAVAILABLE = "The library cannot be read or written now."
+_DETAILS = {
+    Fault.FULL: "The server has no room left.",
+    Fault.BUSY: "The server is busy. Try again.",
+}
 #: What a client gets for a database error that is no fault of the application's.
 DATABASE: dict[Fault, Refusal] = {
-    Fault.FULL: (507, "storage_full", "The server has no room left.", {}),
-    Fault.BUSY: (503, "database_busy", "The server is busy. Try again.", SOON),
     Fault.CONFLICT: (409, "conflict", "Somebody else has just changed that. Try again.", {}),
-    Fault.READ_ONLY: _UNAVAILABLE,
-    Fault.DAMAGED: _UNAVAILABLE,
-    Fault.AWAY: _UNAVAILABLE,
-    Fault.STANDBY: _UNAVAILABLE,
+    **{
+        fault: (status, code, _DETAILS.get(fault, _UNAVAILABLE), headers)
+        for fault, (status, code, headers) in DATABASE_ANSWERS.items()
+    },
 }
 
 _FULL: Refusal = (507, "storage_full", "The server has no room left for the upload.", {})

@@ -19,9 +19,9 @@ from gifster.api.bodies import MULTIPART, SMALL_BYTES, guarded, require_media_ty
 from gifster.api.context import Context, trim
 from gifster.api.problems import DATABASE, Problem
 from gifster.app import kept_uploads, library
-from gifster.app.faults import Fault
 from gifster.app.library import Quota
 from gifster.app.models import ImageUploader, User
+from gifster.jobs.database_errors import Fault
 from gifster.jobs.wording import unknown, wrong
 from gifster.uploads import CachedFile, StorageUnavailable
 from gifster.uploads.errors import Truncated

@@ -16,8 +16,9 @@ from playhouse.pool import PooledSqliteDatabase
 
 from gifster import __version__, jobs
 from gifster.app.damaged_text import as_text
-from gifster.app.faults import FileGone, is_database_error
+from gifster.app.faults import FileGone
 from gifster.app.settings.sections import sqlite_file
+from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.table_changes import TableInUse, change_tables
 
 #: How long a connection waits for another process's transaction to end (seconds).

@@ -14,11 +14,11 @@ from pathlib import Path
 import peewee
 
 from gifster.app import database
-from gifster.app.faults import is_database_error
 from gifster.app.numbers import counted
 from gifster.app.private import VAR
 from gifster.app.settings import Settings
 from gifster.app.settings.loading import FILE
+from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.signal_event import SignalEvent
 
 #: What only an installation has below `var/`.

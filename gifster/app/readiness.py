@@ -17,9 +17,10 @@ import peewee
 
 from gifster.app import database
 from gifster.app.database import db
-from gifster.app.faults import Fault, fault_of
+from gifster.app.faults import wrong_with_the_database
 from gifster.app.models import WriteProbe
 from gifster.jobs import BrokerUnavailable, transaction
+from gifster.jobs.database_errors import Fault, fault_of
 from gifster.jobs.problem import Problem
 
 logger = logging.getLogger("gifster.app.readiness")
@@ -81,7 +82,7 @@ def check() -> None:
             if not pending:
                 check_write()
     except Exception as error:
-        raise NotReady(f"the database {fault_of(error) or Fault.AWAY}") from error
+        raise NotReady(wrong_with_the_database(fault_of(error) or Fault.AWAY)) from error
     if pending:
         raise NotReady(f"pending migrations: {', '.join(pending)}")
 
@@ -190,7 +191,7 @@ class Readiness:
         """What is wrong with the database, or an empty text. Writes at most once a second."""
         refused = self._refused
         if refused is not None and time.monotonic() < refused[0] + REFUSED_FOR_S:
-            return f"the database {refused[1]}"
+            return wrong_with_the_database(refused[1])
         return self._database.get()
 
     def broker(self) -> str:

@@ -23,7 +23,6 @@ from gifster.app.accounts.mail_links import address_of
 from gifster.app.boot import configure, connect_broker
 from gifster.app.database import db
 from gifster.app.errors import Unavailable
-from gifster.app.faults import fault_of, is_database_error
 from gifster.app.models import now
 from gifster.app.numbers import counted
 from gifster.app.private import is_everybodys, open_to_others
@@ -32,6 +31,7 @@ from gifster.app.sign_in import extras
 from gifster.app.sign_in.oidc import Provider
 from gifster.cli.root import taken_queues
 from gifster.jobs import Job, clock
+from gifster.jobs.database_errors import fault_of, is_database_error
 from gifster.jobs.losses import doubts
 from gifster.uploads import S3Storage, Storage
 from gifster.uploads.config import storage

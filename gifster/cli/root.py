@@ -243,7 +243,7 @@ def account_errors(settings: "Settings | None" = None) -> Iterator[None]:
 @contextmanager
 def refused_by_the_database() -> Iterator[None]:
     """Turn errors of the database into `Refused`, which says in a line what is wrong."""
-    from gifster.app.faults import fault_of, is_database_error
+    from gifster.jobs.database_errors import fault_of, is_database_error
 
     try:
         yield

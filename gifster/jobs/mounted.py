@@ -18,6 +18,8 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 from wsgiref.types import WSGIEnvironment
 
+from gifster.jobs.database_errors import Fault, fault_of, may_pass
+
 #: The parts of ASGI. Frameworks call a scope a `dict`, or as Starlette does.
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,6 +29,19 @@ AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: How long a coroutine function `allow` may take (seconds). The loop may end before it has run.
 ALLOW_S = 30.0
+
+_LATER, _SOON = {"Retry-After": "30"}, {"Retry-After": "2"}
+_UNAVAILABLE = (503, "database_unavailable", _LATER)
+#: What a client gets while the database has an error that may pass: a status, a stable code, and
+#: headers.
+DATABASE_ANSWERS: dict[Fault, tuple[int, str, dict[str, str]]] = {
+    Fault.FULL: (507, "storage_full", {}),
+    Fault.BUSY: (503, "database_busy", _SOON),
+    Fault.READ_ONLY: _UNAVAILABLE,
+    Fault.DAMAGED: _UNAVAILABLE,
+    Fault.AWAY: _UNAVAILABLE,
+    Fault.STANDBY: _UNAVAILABLE,
+}
 
 _PORTS = {"http": ":80", "https": ":443"}
 
@@ -49,6 +64,13 @@ class Head:
     path: str
     query: str
     headers: Mapping[str, str]
+
+
+def while_database(error: Exception) -> tuple[int, str, dict[str, str]] | None:
+    """The status, code and headers of the answer, if an error is one of the database that may be
+    over at a later try; None for any other error, which is a bug."""
+    fault = fault_of(error)
+    return DATABASE_ANSWERS[fault] if fault is not None and may_pass(error) else None
 
 
 def from_environ(environ: WSGIEnvironment) -> Head:

@@ -11,14 +11,13 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn
 
 import dramatiq
-import peewee
 from dramatiq.broker import MessageProxy
 from dramatiq.errors import ActorNotFound, Retry
 from dramatiq.middleware import Middleware, MiddlewareError, SkipMessage
 
 from gifster.jobs import clock, lease_rows
 from gifster.jobs.brokers.fair import group_of
-from gifster.jobs.database_errors import is_database_error
+from gifster.jobs.database_errors import is_database_error, refuses_value
 from gifster.jobs.groups import release
 from gifster.jobs.job import RESEND_AFTER_S, Job
 from gifster.jobs.lease import MAX_DEATHS, Leases, WorkersDied
@@ -119,7 +118,7 @@ class OutboxRows(Middleware):
         except MiddlewareError:
             raise
         except Exception as error:
-            if not is_database_error(error) or isinstance(error, peewee.DataError):
+            if not is_database_error(error) or refuses_value(error):
                 # It may be the message's fault, which stays: the retries have an end.
                 raise OutboxUnavailable(error, retries_of(message)) from error
             self._send_again(broker, message, error)

@@ -15,7 +15,7 @@ import dramatiq
 import peewee
 
 from gifster.jobs import clock
-from gifster.jobs.database_errors import is_database_error
+from gifster.jobs.database_errors import is_database_error, refuses_value
 from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import enqueue, name_of
 from gifster.jobs.per_outbox import PerOutbox
@@ -198,8 +198,7 @@ def enqueue_recurring(recurring: Mapping[str, Recurring]) -> list[str]:
                 enqueued.append(name)
         except Exception as error:
             # The database refuses what this job has, such as a name that is too long.
-            is_its = isinstance(error, peewee.DataError | peewee.IntegrityError)
-            if is_database_error(error) and not is_its:
+            if is_database_error(error) and not refuses_value(error):
                 raise
             problem.report(f"not enqueued name={name} rule={job.rule!r}: {error!r}")
         else:

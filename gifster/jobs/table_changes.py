@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import peewee
 
-from gifster.jobs.database_errors import sqlstate_of
+from gifster.jobs.database_errors import Fault, sqlstate_of
 
 T = TypeVar("T")
 
@@ -32,6 +32,9 @@ _OLDEST = """
 
 class TableInUse(peewee.OperationalError):
     """Another session has used a table all the time. The message says which session."""
+
+    #: What that is to those who use the database.
+    fault = Fault.BUSY
 
 
 def change_tables(database: Any, lock: int, change: Callable[[], T]) -> T:

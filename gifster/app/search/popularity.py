@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 from gifster import jobs
 from gifster.app.database import db
-from gifster.app.faults import is_database_error
 from gifster.app.search import analyser, candidates
 from gifster.app.search.expressions import any_of, term
 from gifster.app.search.facts import SHELF, SHELVES
@@ -35,6 +34,7 @@ from gifster.app.search.tables import (
 )
 from gifster.app.texts import GIF_ID
 from gifster.jobs import transaction
+from gifster.jobs.database_errors import is_database_error
 
 _T = TypeVar("_T")
 

@@ -18,11 +18,11 @@ from gifster.app import library, shared_commits
 from gifster.app.access import listed
 from gifster.app.database import db
 from gifster.app.errors import Invalid, LibraryError
-from gifster.app.faults import Fault, fault_of
 from gifster.app.models import Gif, ImageUploader, User
 from gifster.app.texts import Rating, Visibility
 from gifster.app.transfer.sources import Details, Found
 from gifster.jobs import transaction
+from gifster.jobs.database_errors import Fault, fault_of
 from gifster.uploads import CachedFile, UploadError
 from gifster.uploads.files.sources import cache_pieces
 from gifster.uploads.remote.downloader import fetch

@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from gifster.jobs.admin import AdminError, BadQuery, Conflict, NotFound
 from gifster.jobs.brokers.fair import QueueWeight
-from gifster.jobs.database_errors import is_database_error
+from gifster.jobs.database_errors import fault_of
 from gifster.jobs.job import outbox_database
-from gifster.jobs.mounted import is_same_origin
+from gifster.jobs.mounted import is_same_origin, while_database
 from gifster.jobs.page import views
 from gifster.jobs.page.access import Access, access_of
 from gifster.jobs.page.messages import Refusal, Request, Response
@@ -80,14 +80,8 @@ class Application:
             response = self._answer(request, allow)
         except Refusal as refusal:
             response = self._error(refusal)
-        except Exception as error:
-            logger.exception("error method=%s path=%r", request.method, request.path)
-            if is_database_error(error):
-                detail = "The database with the jobs cannot be read or written now."
-                response = self._error(Refusal(503, detail, {"Retry-After": "30"}))
-            else:
-                detail = "Something went wrong on the server. It has been logged."
-                response = self._error(Refusal(500, detail))
+        except Exception as error:  # noqa: BLE001 it is logged, and never shown
+            response = self._error(_failure(error, request))
         response.headers = HEADERS | {"Cache-Control": "no-store"} | response.headers
         if response.status != 304:
             response.headers["Content-Length"] = str(len(response.body))
@@ -183,6 +177,19 @@ def _of_another_site(request: Request) -> str:
         "changed. If both are yours, let the proxy pass on the browser's Host, or send it as "
         "X-Forwarded-Host."
     )
+
+
+def _failure(error: Exception, request: Request) -> Refusal:
+    """The answer to an error that is nobody's fault but ours, which is logged."""
+    where = request.method, request.path
+    answer = while_database(error)
+    if answer is None:
+        logger.error("error method=%s path=%r", *where, exc_info=error)
+        return Refusal(500, "Something went wrong on the server. It has been logged.")
+    status, code, headers = answer
+    fault, reason = fault_of(error), " ".join(str(error).split())
+    logger.error("%s method=%s path=%r reason=%r: the database %s", code, *where, reason, fault)
+    return Refusal(status, f"The database with the jobs {fault}.", headers)
 
 
 def _refusal(error: AdminError) -> Refusal:

@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs
 
-import peewee
-
 from gifster.imaging.sandbox import ProcessLost
-from gifster.jobs.database_errors import is_database_error, unreadable_column
-from gifster.jobs.mounted import Head
+from gifster.jobs.database_errors import unreadable_column
+from gifster.jobs.mounted import Head, while_database
 from gifster.uploads.errors import TooLarge, TypeNotAllowed, UploadError
 from gifster.uploads.storage.base import DISK_ERRORS, StorageUnavailable
 from gifster.uploads.versions.making import Busy
@@ -27,13 +25,6 @@ MAX_PARAMETERS = 20
 #: The status that tus has of its own.
 CHECKSUM = (460, "Checksum Mismatch")
 SOON, LATER = {"Retry-After": "2"}, {"Retry-After": "30"}
-#: The database answers, and refuses a statement: that is no better later.
-_REFUSED = (
-    peewee.DataError,
-    peewee.IntegrityError,
-    peewee.NotSupportedError,
-    peewee.ProgrammingError,
-)
 
 
 class Problem(Exception):
@@ -139,9 +130,11 @@ def _failure_of(error: Exception) -> Problem:
     if unreadable_column(error):
         detail = "This cannot be read: its entry in the database is damaged."
         return Problem(503, "unreadable", detail)
-    away = Problem(503, "database_unavailable", "The database cannot be used now.", LATER)
-    bug = Problem(500, "internal_error", "Something went wrong on the server. It has been logged.")
-    return away if is_database_error(error) and not isinstance(error, _REFUSED) else bug
+    bug: tuple[int, str, dict[str, str]] = (500, "internal_error", {})
+    status, code, headers = answer = while_database(error) or bug
+    of_bug = "Something went wrong on the server. It has been logged."
+    detail = of_bug if answer is bug else "The database cannot be used now."
+    return Problem(status, code, detail, headers)
 
 
 def refusal(problem: Problem) -> Response:

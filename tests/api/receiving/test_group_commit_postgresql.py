@@ -17,11 +17,11 @@ from gifster.api.group_commit import GroupCommit
 from gifster.app import database, library, readiness, settings, shared_commits, standby
 from gifster.app.boot import boot
 from gifster.app.database import db
-from gifster.app.faults import Fault, fault_of
 from gifster.app.models import Gif, Tag
 from gifster.app.settings import Settings
 from gifster.app.shared_commits import CommitUnknown
 from gifster.jobs import Job
+from gifster.jobs.database_errors import Fault, fault_of
 from tests.api.receiving.committing import adding, committed_together, titles
 from tests.app.gifs import added, cached
 from tests.conftest import new_postgresql, new_server, own_postgresql

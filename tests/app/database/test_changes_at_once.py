@@ -17,12 +17,12 @@ from gifster.app import accounts, library, lists, tokens
 from gifster.app.access import Reach
 from gifster.app.accounts import leaving
 from gifster.app.database import db
-from gifster.app.faults import Fault, fault_of
 from gifster.app.library import LibraryError
 from gifster.app.models import Gif, GifTag, Tag, User
 from gifster.app.moderation import hiding
 from gifster.app.settings import Settings
 from gifster.jobs import transaction
+from gifster.jobs.database_errors import Fault, fault_of
 from tests.app.gifs import added, cached
 from tests.app.people import person
 from tests.combinations import on_postgresql

@@ -14,10 +14,10 @@ import pytest
 from gifster import jobs
 from gifster.app import database
 from gifster.app.database import db
-from gifster.app.faults import Fault, fault_of
 from gifster.app.models import Tag, WriteProbe
 from gifster.app.readiness import NotReady, Readiness, check
 from gifster.app.settings import Settings
+from gifster.jobs.database_errors import Fault, fault_of
 from tests import images
 from tests.combinations import on_postgresql
 from tests.machine import eventually

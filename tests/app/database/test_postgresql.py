@@ -12,8 +12,8 @@ import pytest
 
 from gifster.app import database, postgresql
 from gifster.app.database import db
-from gifster.app.faults import Fault, fault_of
 from gifster.jobs import table_changes
+from gifster.jobs.database_errors import Fault, fault_of
 from tests.conftest import new_postgresql
 
 

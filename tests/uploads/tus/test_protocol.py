@@ -106,8 +106,8 @@ def test_a_database_that_is_busy_says_when_to_come_again(
         answer = tus.patch(path, 0, GIF)
 
     # I expect an answer that a client tries again, and a line of the log
-    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
-    assert answer.headers["Retry-After"] == "30"
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_busy")
+    assert answer.headers["Retry-After"] == "2"
     assert "database is locked" in caplog.text
     assert tus.patch(path, tus.offset(path), GIF[tus.offset(path) :]).status_code == 204
 
