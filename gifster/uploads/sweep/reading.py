@@ -13,6 +13,7 @@ from typing import Any
 import peewee
 
 from gifster.jobs import Job
+from gifster.jobs.database_errors import may_pass
 from gifster.jobs.job import Unreadable
 from gifster.uploads.columns.rows import bare_record, real_database
 from gifster.uploads.columns.states import FAILED
@@ -258,9 +259,11 @@ def _tables(database: peewee.Database) -> list[tuple[str | None, str, bool]]:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether a table may be readable later. Drivers call such errors operational (PEP 249)."""
+    """Whether a table may be readable later. Drivers call such errors operational (PEP 249), but
+    not that a page is damaged: what it names may be named nowhere else."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    return "OperationalError" in kinds and not _NEVER.search(str(error))
+    is_operational = bool(kinds & {"OperationalError", "InternalError"})
+    return may_pass(error) or (is_operational and not _NEVER.search(str(error)))
 
 
 def _read_column(

@@ -263,6 +263,26 @@ def test_a_table_that_nobody_can_ever_read_keeps_no_file(application: Applicatio
     assert application.stored == [named]
 
 
+def test_a_table_with_a_damaged_page_keeps_all_files(application: Application):
+    # Given a table of the application's own that alone names a file, and whose page is overwritten
+    named, database = orphan(application), application.database
+    database.execute_sql("CREATE TABLE archive (text TEXT)")
+    database.execute_sql("INSERT INTO archive VALUES (?)", (f'{{"key": "{named}"}}',))
+    [(page,)] = database.execute_sql("SELECT rootpage FROM sqlite_master WHERE name = 'archive'")
+    [(size,)] = database.execute_sql("PRAGMA page_size")
+    database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    database.execute_sql("PRAGMA shrink_memory")  # it forgets what it has read
+    with Path(database.database).open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"U" * size)
+
+    # When it sweeps, I expect it to take no file for one that nothing names
+    found = sweep_old(force=True)
+
+    assert application.stored == [named]
+    assert "the table archive could not be read: database disk image is malformed" in reasons(found)
+
+
 @on_one_platform
 def test_a_store_whose_last_file_was_deleted_is_there(application: Application):
     # Given a store from which the framework has deleted all files, one that a row still names
