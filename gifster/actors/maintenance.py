@@ -11,7 +11,7 @@ from gifster.app import file_checks, kept_uploads, library, retention, tokens, t
 from gifster.app.moderation import log, reports
 from gifster.app.search import popularity, upkeep
 from gifster.app.sign_in import steps
-from gifster.jobs.database_errors import is_database_error
+from gifster.jobs.database_errors import Fault, fault_of
 from gifster.uploads.resumable import rows as resumable
 from gifster.uploads.sweep import Why, sweep
 
@@ -45,7 +45,7 @@ def clean_up() -> None:
         try:
             return work() or 0
         except Exception as error:
-            if is_database_error(error):
+            if _concerns_all(error):
                 raise
             logger.warning("clean_up goes on after reason=%r", f"{type(error).__name__}: {error}")
             failed.append(error)
@@ -66,6 +66,12 @@ def clean_up() -> None:
         raise failed[0]
 
 
+def _concerns_all(error: Exception) -> bool:
+    """Whether the other steps would fail as well: the database is away, say. A damaged page, or a
+    statement that it refuses, is a matter of one step."""
+    return fault_of(error) not in (None, Fault.CONFLICT, Fault.DAMAGED)
+
+
 def _forget_old() -> None:
     counted = retention.forget_old(settings)
     logger.info("forgot %s", " ".join(f"{what}={count}" for what, count in counted.items()))
@@ -78,7 +84,7 @@ def _sweep(expired: Mapping[str, int]) -> None:
         try:
             file_checks.check_share(settings.uploads.deep_check_days)
         except Exception as error:
-            if is_database_error(error):
+            if _concerns_all(error):
                 raise
             reason = str(error) or type(error).__name__
             found.leave("stored files", Why.UNREAD, f"their content could not be checked: {reason}")

@@ -301,7 +301,7 @@ for _ in range(3):
 
 def test_a_step_that_fails_stops_none_of_the_others(new_stack: Callable[..., Stack]):
     # Given a GIF in the trash whose row nobody can read, a file of a form in a storage that is not
-    # set any more, and a session that has expired
+    # set any more, a table that is gone, and a session that has expired
     stack = new_stack()
     script = """
 from gifster.app import accounts, boot, settings, tokens
@@ -314,6 +314,7 @@ with db.connection_context():
     Token.update(expires_at=1).execute()
     Gif.create(title="a", trashed_at=1)
     db.execute_sql("UPDATE gif SET image = '{'")
+    db.execute_sql("DROP TABLE sign_in_step")
 """
     assert stack.run("python", "-c", script).returncode == 0
     assert stack.run("python", "-c", SWEEP_NOW).returncode == 0
@@ -326,6 +327,7 @@ with db.connection_context():
     said = worker_log(stack)
     assert "left alone, as it is unreadable: table=gif id=" in said
     assert 'clean_up goes on after reason="LookupError: ' in said
+    assert "clean_up goes on after reason='OperationalError: no such table: sign_in_step" in said
     assert re.search("swept .* expired_tokens=1 expired_trash=0", said)
 
 
