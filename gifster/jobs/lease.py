@@ -49,6 +49,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from gifster.jobs import clock, lease_rows
@@ -91,8 +92,9 @@ class Leases:
         #: The worker's name: host, process id, and a random part, as process ids come again.
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         self._held: dict[str, Lease] = {}
-        #: A job may have several: nobody knows which of the attempts to take it has succeeded.
-        self._left: list[Lease] = []
+        #: By job, which may have several: nobody knows which of the attempts to take it has
+        #: succeeded.
+        self._left: dict[str, list[Lease]] = {}
         #: The history of the database, as far as this process knows.
         self._history: str | None = None
         self._suspects = Suspects(self.worker)
@@ -157,7 +159,7 @@ class Leases:
             if job_id in self._held:
                 return True  # even if the lease ran out: a machine that slept renewed nothing
             # Its row is still to be deleted.
-            return any(lease.job_id == job_id and lease.done for lease in self._left)
+            return any(lease.done for lease in self._left.get(job_id, ()))
 
     def _hold(self, lease: Lease) -> None:
         with self._lock:
@@ -197,7 +199,7 @@ class Leases:
                 is_its = held is None or held.taken_at == lease.taken_at
                 if is_its:  # the job does not begin, so nobody would end it
                     self._held.pop(lease.job_id, None)
-                self._left.append(lease)
+                self._left.setdefault(lease.job_id, []).append(lease)
                 with suppress(RuntimeError):  # the next lease tries again
                     self._keep_renewing()
             if is_its:
@@ -217,7 +219,7 @@ class Leases:
         """
         with self._lock:
             held, self._held = list(self._held), {}
-            left, self._left = self._left, []
+            left, self._left = list(chain.from_iterable(self._left.values())), {}
         given = lease_rows.give_back(held, self.worker) if held else []
         if left:
             self._settle(left, history_of(Job._meta.database))
@@ -243,7 +245,7 @@ class Leases:
                     self._renewing = None
                     return
                 begun_before = time.monotonic() - self.renew_s / 2
-                left = list(self._left)
+                left = list(chain.from_iterable(self._left.values()))
                 old = {
                     job_id: lease
                     for job_id, lease in self._held.items()
@@ -276,5 +278,8 @@ class Leases:
                 return
             lease_rows.settle(lease, self.worker, history)
             with self._lock:
-                if lease in self._left:
-                    self._left.remove(lease)
+                its = self._left.get(lease.job_id, [])
+                if lease in its:
+                    its.remove(lease)
+                if not its:
+                    self._left.pop(lease.job_id, None)
