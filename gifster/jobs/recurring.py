@@ -16,6 +16,7 @@ import peewee
 
 from gifster.jobs import clock
 from gifster.jobs.database_errors import is_database_error, refuses_value
+from gifster.jobs.job import Job
 from gifster.jobs.old_schema import needs
 from gifster.jobs.outbox import enqueue, name_of
 from gifster.jobs.per_outbox import PerOutbox
@@ -282,9 +283,18 @@ def _enqueue(row: RecurringJob, job: Recurring, now: float) -> bool:
             return False
         queue = job.queue or queue_of(job.actor)
         if enqueue(job.actor, *job.arguments, queue=queue, unique=row.name) is None:
-            logger.warning("not again yet name=%s: the last one is not done", row.name)
+            said = "it is retried now" if _retry_now(row, job, now) else "not again yet"
+            logger.warning("%s name=%s: the last one is not done", said, row.name)
             return False
         return True
+
+
+def _retry_now(row: RecurringJob, job: Recurring, now: float) -> bool:
+    """End the pause of a job that has failed, and whose next moment has come: the pause may be
+    days, while the rule says every hour."""
+    its = (Job.id == row.name) & (Job.actor == job.actor) & Job.leased_by.is_null()
+    waits = its & (Job.attempts > 0) & (Job.due_at > now)
+    return bool(Job.update(due_at=None, send_at=now).where(waits).execute())
 
 
 def queue_of(actor: str) -> str:

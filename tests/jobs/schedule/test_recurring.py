@@ -129,6 +129,39 @@ def test_a_recurring_job_is_not_enqueued_while_its_last_run_is_not_done(outbox: 
     assert Job.select().count() == 1
 
 
+def test_a_recurring_job_that_has_failed_waits_no_longer_than_until_its_next_moment(
+    outbox: Outbox, marked: Outbox
+):
+    # Given one that was down for long, so that its next retry is days away
+    every_hour, now = hourly(), time.time()
+    jobs.enqueue_recurring(every_hour)
+    RecurringJob.update(next_at=1).execute()
+    jobs.enqueue_recurring(every_hour)
+    outbox.client.delete("dramatiq:default")
+    later = {"attempts": 12, "due_at": now + 200_000, "send_at": now + 200_000}
+    Job.update(**later).execute()
+
+    # When its next moment comes while it runs, I expect it to be left alone
+    Job.update(leased_by="worker").execute()
+    RecurringJob.update(next_at=1).execute()
+    assert jobs.enqueue_recurring(every_hour) == []
+    assert Job.get().due_at == later["due_at"]
+
+    # And when it comes while it waits, to be tried again at once, as the same job
+    Job.update(leased_by=None).execute()
+    RecurringJob.update(next_at=1).execute()
+    assert jobs.enqueue_recurring(every_hour) == []
+    assert jobs.relay() == 1
+    assert outbox.queued() == 1
+    assert (Job.get().id, Job.get().attempts, Job.get().due_at) == ("digest", 12, None)
+
+    # A job of somebody else that has the key, and is scheduled, keeps its moment
+    Job.update(attempts=0, due_at=now + 200_000, send_at=now + 200_000).execute()
+    RecurringJob.update(next_at=1).execute()
+    assert jobs.enqueue_recurring(every_hour) == []
+    assert jobs.relay() == 0
+
+
 @on_postgresql
 def test_a_recurring_job_that_the_database_refuses_stops_no_other(
     outbox: Outbox, caplog: pytest.LogCaptureFixture
