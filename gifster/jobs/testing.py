@@ -198,8 +198,11 @@ def _current_message(broker: dramatiq.Broker, job: Job) -> Iterator[None]:
 def _perform(job: Job) -> bool:
     """Run a job. Returns False if there is none: its savepoint was rolled back, or another job has
     dropped it."""
-    if not Job.select().where(Job.id == job.id).exists():
+    # The row's arguments, as a worker gets them from JSON: lists for tuples, texts for the keys.
+    found: Job | None = Job.get_or_none(Job.id == job.id)
+    if found is None:
         return False
+    job = found
     broker = dramatiq.get_broker()
     try:
         actor = broker.get_actor(job.actor)

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from typing import Any
 
 import dramatiq
 import peewee
@@ -235,6 +236,21 @@ def test_inline_jobs_run_when_their_transaction_commits(
     # After the block they wait again
     jobs.enqueue("greet", "dora", [])
     assert greeted == ["ann", "bob", "cleo"]
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_actors_get_their_arguments_as_from_a_worker(database: peewee.Database, inline: bool):
+    got: list[Any] = []
+    dramatiq.actor(got.append, actor_name="count")
+    names = ["ann"]
+
+    with inline_jobs() if inline else nullcontext():
+        with jobs.transaction(database):
+            jobs.enqueue("count", {7: ("a", "b"), "names": names})
+            names.append("bob")  # too late: the row is written
+    run_jobs()
+
+    assert got == [{"7": ["a", "b"], "names": ["ann"]}]
 
 
 def test_the_former_place_has_the_same_functions():
