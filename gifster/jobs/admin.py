@@ -270,9 +270,13 @@ def all_dead(do: Callable[[str], Any], *, queue: str = "", text: str = "") -> No
       BadQuery: the text is too long.
     """
     check_text(text)
-    for job in states.find(State.DEAD, queue=queue, text=text):
-        with suppress(NoSuchJob):  # somebody else has, meanwhile
-            do(job.id)
+    place = None
+    # A few at a time, as each has a traceback. Those that die meanwhile come before the first ones.
+    while found := states.after(State.DEAD, place, MAX_LIMIT, queue=queue, text=text):
+        place = states.place_of(found[-1], State.DEAD)
+        for job in found:
+            with suppress(NoSuchJob):  # somebody else has, meanwhile
+                do(job.id)
 
 
 def set_paused(queue: str, paused: bool, weights: Mapping[str, QueueWeight] | None = None) -> Queue:

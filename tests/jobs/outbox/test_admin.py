@@ -1,10 +1,12 @@
 """What the page and other ways in ask of the jobs, on both databases."""
 
+import gc
 import json
 import math
 import time
 
 import dramatiq
+import pytest
 
 from gifster import jobs
 from gifster.jobs import Job, State, Worker, admin, find
@@ -34,6 +36,35 @@ def test_jobs_are_found_by_a_text_anywhere_in_them(outbox: Outbox):
     # A job whose arguments cannot be read is found as well
     Job.update(arguments=Job.arguments.cast("TEXT").concat("damaged")).execute()
     assert waiting("damaged") == ["charge", "greet"]
+
+
+def test_all_dead_jobs_are_retried_a_few_at_a_time(outbox: Outbox, monkeypatch: pytest.MonkeyPatch):
+    # Given more dead jobs than are in memory at a time, some of one moment
+    monkeypatch.setattr(admin, "MAX_LIMIT", 3)
+    for number in range(10):
+        jobs.enqueue("charge" if number else "greet", number)
+    Job.update(failed_at=5).execute()
+    Job.update(failed_at=7).where(Job.actor == "greet").execute()
+
+    # When one that was retried dies again meanwhile
+    seen: list[str] = []
+    in_memory: list[int] = []
+
+    def retry(job_id: str) -> None:
+        seen.append(job_id)
+        in_memory.append(
+            sum(type(each) is Job and each.failed_at == 5 for each in gc.get_objects())
+        )
+        jobs.retry(job_id)
+        Job.update(failed_at=9).where(Job.id == seen[0]).execute()
+
+    admin.all_dead(retry, text="charge")
+
+    # I expect each to be retried once, and the others to be left alone
+    assert len(seen) == len(set(seen)) == 9
+    assert {job.actor for job in find(State.DEAD)} == {"greet", "charge"}
+    assert len(find(State.DEAD)) == 2
+    assert max(in_memory) < 6
 
 
 def test_a_row_whose_moment_is_after_the_year_9999_hides_no_other(outbox: Outbox):
