@@ -15,7 +15,7 @@ from gifster.jobs.escaping import escaped
 from gifster.jobs.job import Job
 from gifster.jobs.log_pipe import GatheredLines, gather_lines
 from gifster.jobs.parent import end_with_main_process
-from gifster.jobs.transactions import abandon_transaction
+from gifster.jobs.transactions import abandon_transaction, stay_connected
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -157,7 +157,9 @@ class LeftTransactions(Middleware):
     become a part of it: nothing that this thread writes would ever be committed, and its locks
     would stay. A job leaves one if Dramatiq interrupts it in the step that begins or ends it
     (`time_limit`), or if it called `begin()` and no `commit()`. One that has returned has failed:
-    the application's `after_process_message` hooks see both its result and its failure."""
+    the application's `after_process_message` hooks see both its result and its failure.
+
+    It also opens the connection again that a job has closed."""
 
     def after_process_message(
         self,
@@ -167,7 +169,10 @@ class LeftTransactions(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        if self._roll_back(message) and exception is None:
+        left = self._roll_back(message)
+        if Job._meta.database is not None:
+            stay_connected(Job._meta.database)
+        if left and exception is None:
             raise TransactionLeftOpen("it began a transaction and did not end it")
 
     def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:

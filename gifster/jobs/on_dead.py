@@ -7,7 +7,7 @@ from dramatiq.broker import MessageProxy
 
 from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.job import outbox_database
-from gifster.jobs.transactions import abandon_transaction
+from gifster.jobs.transactions import abandon_transaction, stay_connected
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -31,4 +31,5 @@ def tell_application(
             if abandon_transaction(outbox_database()):
                 job_id = message.options.get("outbox_id")
                 logger.error("rolled back what on_dead left uncommitted: job=%s", job_id)
+            stay_connected(outbox_database())
         return

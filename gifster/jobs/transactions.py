@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import peewee
+from playhouse.pool import MaxConnectionsExceeded
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -105,10 +106,18 @@ def abandon_transaction(database: peewee.Database | peewee.DatabaseProxy) -> boo
     except peewee.PeeweeException as error:
         logger.debug("rolled back already: %s", error)
         real.close()
-        if not real.autoconnect:
-            with suppress(peewee.PeeweeException):  # it is away: whoever needs it hears that
-                real.connect(reuse_if_open=True)
+        stay_connected(real)
     return True
+
+
+def stay_connected(database: peewee.Database | peewee.DatabaseProxy) -> None:
+    """Open this thread's connection again, if code of the application has closed it, as the end of
+    a `connection_context()` does, and Peewee opens none by itself (`autoconnect=False`)."""
+    real = real_database(database)
+    if not real.autoconnect and real.is_closed():
+        # If it is away, whoever needs it hears that.
+        with suppress(peewee.PeeweeException, MaxConnectionsExceeded):
+            real.connect(reuse_if_open=True)
 
 
 #: libpq's `PQTRANS_ACTIVE`, `PQTRANS_INTRANS` and `PQTRANS_INERROR`. The transaction of a broken

@@ -1,0 +1,93 @@
+"""Jobs that close their database connection, as the end of a `connection_context()` does, where
+Peewee opens none by itself."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import dramatiq
+import peewee
+import pytest
+
+from gifster import jobs
+from gifster.jobs import Job, State
+from tests.jobs.conftest import Outbox
+from tests.machine import eventually
+
+
+@pytest.fixture
+def worker(outbox: Outbox) -> Iterator[dramatiq.Worker]:
+    outbox.database.autoconnect = False
+    made = dramatiq.Worker(dramatiq.get_broker(), worker_threads=1)
+    yield made
+    made.stop()
+
+
+def test_a_job_that_has_closed_its_connection_ends_at_once(
+    outbox: Outbox, worker: dramatiq.Worker, caplog: pytest.LogCaptureFixture
+):
+    def count() -> None:
+        with outbox.database.connection_context():
+            Job.select().count()
+
+    dramatiq.actor(count)
+    jobs.enqueue("count")
+    worker.start()
+
+    eventually(lambda: not Job.select().exists())
+    assert "not yet written" not in caplog.text
+
+
+def test_a_job_that_has_closed_its_connection_and_fails_is_given_up(
+    outbox: Outbox, worker: dramatiq.Worker, caplog: pytest.LogCaptureFixture
+):
+    # Given a job whose `on_dead` closes it, too
+    told: list[Any] = []
+
+    def told_of(error: Exception, number: int) -> None:
+        with outbox.database.connection_context():
+            told.append((Job.select().count(), number))
+
+    @dramatiq.actor(max_retries=0, on_dead=told_of)
+    def fail(number: int) -> None:
+        outbox.database.close()
+        raise ValueError(number)
+
+    jobs.enqueue(fail, 7)
+    worker.start()
+
+    eventually(lambda: jobs.find(State.DEAD))
+    assert told == [(1, 7)]
+    assert "not yet written" not in caplog.text
+
+
+def test_a_job_whose_database_has_gone_away_stops_no_thread(
+    outbox: Outbox,
+    worker: dramatiq.Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    # Given a job after which no connection can be opened
+    away, connect = threading.Event(), outbox.database._connect
+
+    def connect_or_refuse() -> Any:
+        if away.is_set():
+            raise peewee.OperationalError("the database is away")
+        return connect()
+
+    monkeypatch.setattr(outbox.database, "_connect", connect_or_refuse)
+
+    @dramatiq.actor
+    def close(number: int) -> None:
+        outbox.database.close()
+        if number:
+            away.set()
+
+    jobs.enqueue(close, 1)
+    worker.start()
+    eventually(lambda: "not yet written: the end of job=" in caplog.text)
+
+    # When it is back, I expect this job to end, and the next one
+    away.clear()
+    jobs.enqueue(close, 0)
+    eventually(lambda: not Job.select().exists())
