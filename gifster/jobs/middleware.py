@@ -15,6 +15,7 @@ from gifster.jobs.escaping import escaped
 from gifster.jobs.job import Job
 from gifster.jobs.log_pipe import GatheredLines, gather_lines
 from gifster.jobs.parent import end_with_main_process
+from gifster.jobs.reasons import shown
 from gifster.jobs.transactions import abandon_transaction, stay_connected
 
 logger = logging.getLogger("gifster.jobs")
@@ -60,11 +61,11 @@ class JobLog(Middleware):
             logger.info("hold %s", text)
         else:
             logger.warning(
-                "fail %s ms=%.0f retry=%s error=%r",
+                "fail %s ms=%.0f retry=%s error=%s",
                 text,
                 ms,
                 "no" if message.failed else "yes",
-                exception,
+                shown(exception),
             )
 
     def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:

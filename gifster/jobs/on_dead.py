@@ -4,6 +4,7 @@ import logging
 
 import dramatiq
 from dramatiq.broker import MessageProxy
+from dramatiq.middleware import Interrupt
 
 from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.job import outbox_database
@@ -22,7 +23,9 @@ def tell_application(
     for may_try_again in (True, False):
         try:
             on_dead(exception, *message.args)
-        except (Exception, SystemExit) as error:
+        except Interrupt:  # of Dramatiq's: the worker stops
+            raise
+        except BaseException as error:  # with it the thread would end, and nobody starts another
             logger.exception("on_dead failed job=%s", message.options.get("outbox_id"))
             if may_try_again and is_database_error(error):
                 continue

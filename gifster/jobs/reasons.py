@@ -10,12 +10,13 @@ def reason_of(exception: BaseException) -> dict[str, str]:
     """The columns of a row that say why its job failed."""
     lines = traceback.format_exception(exception, limit=-TRACEBACK_FRAMES)
     return {
-        "error": _storable(_shown(exception)[:TRACEBACK_CHARACTERS]),
+        "error": _storable(shown(exception)[:TRACEBACK_CHARACTERS]),
         "traceback": _storable("".join(lines)[-TRACEBACK_CHARACTERS:]),
     }
 
 
-def _shown(exception: BaseException) -> str:
+def shown(exception: BaseException) -> str:
+    """The `repr()` of an exception, also of one that raises another there."""
     try:
         return repr(exception)
     except Exception as error:  # noqa: BLE001 it is the application's
