@@ -160,7 +160,7 @@ class LeftTransactions(Middleware):
     (`time_limit`), or if it called `begin()` and no `commit()`. One that has returned has failed:
     the application's `after_process_message` hooks see both its result and its failure.
 
-    It also opens the connection again that a job has closed."""
+    It also takes another connection in place of one that has been closed while the job ran."""
 
     def after_process_message(
         self,

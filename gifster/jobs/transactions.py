@@ -111,9 +111,12 @@ def abandon_transaction(database: peewee.Database | peewee.DatabaseProxy) -> boo
 
 
 def stay_connected(database: peewee.Database | peewee.DatabaseProxy) -> None:
-    """Open this thread's connection again, if code of the application has closed it, as the end of
-    a `connection_context()` does, and Peewee opens none by itself (`autoconnect=False`)."""
-    real = real_database(database)
+    """Leave this thread's connection if PostgreSQL has ended it, as it does if a transaction was
+    idle for too long. And open it again, if code of the application has closed it, as the end of a
+    `connection_context()` does, and Peewee opens none by itself (`autoconnect=False`)."""
+    real: Any = real_database(database)
+    if not real.is_closed() and getattr(real.connection(), "closed", False):  # psycopg's
+        real.close()
     if not real.autoconnect and real.is_closed():
         # If it is away, whoever needs it hears that.
         with suppress(peewee.PeeweeException, MaxConnectionsExceeded):

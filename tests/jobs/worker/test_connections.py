@@ -1,8 +1,9 @@
 """Jobs that close their database connection, as the end of a `connection_context()` does, where
-Peewee opens none by itself."""
+Peewee opens none by itself; and jobs whose connection the server ends."""
 
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import dramatiq
@@ -11,6 +12,7 @@ import pytest
 
 from gifster import jobs
 from gifster.jobs import Job, State
+from tests.combinations import on_postgresql
 from tests.jobs.conftest import Outbox
 from tests.machine import eventually
 
@@ -58,6 +60,35 @@ def test_a_job_that_has_closed_its_connection_and_fails_is_given_up(
 
     eventually(lambda: jobs.find(State.DEAD))
     assert told == [(1, 7)]
+    assert "not yet written" not in caplog.text
+
+
+@on_postgresql
+@pytest.mark.parametrize("autoconnect", [True, False])
+@pytest.mark.parametrize("in_transaction", [True, False])
+def test_a_job_whose_connection_the_server_has_ended_is_given_up(
+    outbox: Outbox,
+    worker: dramatiq.Worker,
+    caplog: pytest.LogCaptureFixture,
+    autoconnect: bool,
+    in_transaction: bool,
+):
+    # Given a job that waits within a transaction for longer than the server allows, or whose
+    # session somebody ends
+    database, told = outbox.database, list[int]()
+    database.autoconnect = autoconnect
+
+    @dramatiq.actor(max_retries=0, on_dead=lambda error: told.append(Job.select().count()))
+    def wait() -> None:
+        with database.atomic() if in_transaction else nullcontext():
+            database.execute_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    jobs.enqueue(wait)
+    worker.start()
+
+    # I expect it to be dead, and not to run again and again
+    eventually(lambda: jobs.find(State.DEAD))
+    assert told == [1]
     assert "not yet written" not in caplog.text
 
 
