@@ -249,7 +249,8 @@ class Promotion(Attachment):
             if cached is None:
                 return False
             attacher = self.mount.attacher(row)
-            made, stored = stored, self._with_remade(stored, attacher.stored(stored.key))
+            present = next((i for i in attacher.stored_files if _is_same_upload(i, stored)), None)
+            made, stored = stored, self._with_remade(stored, present)
             if done:
                 columns, replaced = attacher.promoted(cached, stored)
                 columns |= self._caught_up(row, stored)
@@ -257,7 +258,7 @@ class Promotion(Attachment):
                 columns = self.mount.values(stored=stored, error=None)
                 replaced = attacher.stored_files
             for item in replaced:
-                if item.key == stored.key:  # The first files of this very upload.
+                if _is_same_upload(item, stored):  # Its first files.
                     files = dict.fromkeys((*item.files, *self._new_files(made)))
                     attacher.discard(item, [file for file in files if file not in stored.files])
                 else:
@@ -310,6 +311,13 @@ class Promotion(Attachment):
 
     def _drop_cached(self) -> None:
         delete_file(self._cache or self.mount.uploader.cache, self.key)
+
+
+def _is_same_upload(one: StoredFile, other: StoredFile) -> bool:
+    """Whether two stored files are of one upload, so that some of their files may be the same. The
+    name of the original may have changed between two tries of its job: with what `filename()` reads
+    of the record, or with a release."""
+    return one.key == other.key or (bool(one.source) and one.source == other.source)
 
 
 def _with_other_keys(stored: StoredFile, present: StoredFile) -> StoredFile:

@@ -319,6 +319,42 @@ def test_the_retry_of_a_killed_job_keeps_versions_that_were_made_again_since(
     assert application.stored == sorted(named)
 
 
+@pytest.mark.parametrize("recreated", [False, True])
+def test_the_retry_of_a_killed_job_keeps_its_versions_under_another_name_of_the_original(
+    application: Application, monkeypatch: pytest.MonkeyPatch, recreated: bool
+):
+    # Given an upload whose worker was killed when it had shown the first versions
+    record, swap = clip(), promotion.Promotion._swap
+
+    def swap_and_die(self: Any, *arguments: Any, **options: Any) -> bool:
+        swap(self, *arguments, **options)
+        raise Crashed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(promotion.Promotion, "_swap", swap_and_die)
+        with pytest.raises(Crashed):
+            application.deliver(enqueued("store_asset")[0])
+    if recreated:
+        fresh(record).file.recreate_versions("small")
+        run(application, "recreate_versions")
+
+    # When the original has another name in the retry, as that of a later release, or as it is made
+    # from a title that has changed
+    def filename(self: Any, version: str | None, upload: Any) -> str:
+        return version or "renamed"
+
+    monkeypatch.setattr(ClipUploader, "filename", filename)
+    run(application, "store_asset")
+    application.work()
+
+    # I expect the row to name files that are there, and nothing else to be there
+    assert fresh(record).file_state == "ready"
+    assert {"small", "large"} <= set(fresh(record).file.stored.versions)
+    assert fresh(record).file.stored.key.endswith("renamed.gif")
+    named = [key for _, key in fresh(record).file.stored.files]
+    assert application.stored == sorted(named)
+
+
 @pytest.mark.parametrize("ends", ["it cannot be processed", "its job is given up"])
 def test_an_upload_whose_replacement_fails_gets_its_later_versions_after_all(
     application: Application, ends: str
