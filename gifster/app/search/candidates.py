@@ -94,7 +94,7 @@ def _first_window(top: int, most: int, likely: int) -> int:
     if not is_postgresql():
         return top // PART
     # As large as it must be if hits are spread evenly; the newest block is seldom full.
-    return min(most * top // likely, MOST_BLOCKS << BLOCK_BITS)
+    return max(1, min(most * top // likely, MOST_BLOCKS << BLOCK_BITS))
 
 
 def _next_window(top: int, bottom: int, found: int, most: int, enough: int) -> int:

@@ -13,7 +13,7 @@ from gifster.app import library, lists, models, search
 from gifster.app.database import db
 from gifster.app.errors import BadQuery
 from gifster.app.models import Gif, GifTag, Tag, now
-from gifster.app.search import candidates, finding, popularity, tables, upkeep
+from gifster.app.search import asking, candidates, finding, popularity, tables, upkeep
 from gifster.app.settings import Settings
 from gifster.jobs import transaction
 from gifster.uploads import actors
@@ -231,6 +231,20 @@ def test_pages_stay_what_they_are_while_gifs_go(booted: Settings, monkeypatch, s
     # I expect each GIF once
     assert gone
     assert seen == whole
+
+
+def test_a_page_may_end_where_a_block_of_ids_does(booted: Settings):
+    # Given a frequent word, and a page whose last entry is the first one of a block
+    for number in range(3):
+        add(f"cat {number}")
+    of_cats = asking.meant("cat", "")[0]
+    below = 1 << candidates.BLOCK_BITS
+
+    # When I look for one more GIF, as to know whether there is another page
+    found_by = asking.expression([of_cats], all_words=True)
+    read = candidates.some_of_newest(found_by, below, most=1, likely=100 * below, enough=1)
+
+    assert [candidate.words.split()[1] for candidate in read.found] == ["2"]
 
 
 @pytest.mark.parametrize("used", [0, 3, 9])
