@@ -128,7 +128,9 @@ def test_strangers_see_nothing_on_any_route(members: Members):
                 assert answer.status_code in (400, 401), where
                 assert method == "HEAD" or "API key not valid" in answer.text, where
             else:
-                assert answer.status_code == 401, where
+                assert answer.status_code == 401, (
+                    f"{where}: if strangers may use it in a library for members, add it to OPEN"
+                )
                 assert answer.headers["cache-control"] == "no-store", where
 
     # And nothing has changed
