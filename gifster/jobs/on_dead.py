@@ -8,7 +8,7 @@ from dramatiq.middleware import Interrupt
 
 from gifster.jobs.database_errors import is_database_error
 from gifster.jobs.job import outbox_database
-from gifster.jobs.transactions import abandon_transaction, stay_connected
+from gifster.jobs.transactions import abandon_transaction, take_new_session
 
 logger = logging.getLogger("gifster.jobs")
 
@@ -34,5 +34,5 @@ def tell_application(
             if abandon_transaction(outbox_database()):
                 job_id = message.options.get("outbox_id")
                 logger.error("rolled back what on_dead left uncommitted: job=%s", job_id)
-            stay_connected(outbox_database())
+            take_new_session(outbox_database())
         return

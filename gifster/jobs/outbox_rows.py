@@ -19,7 +19,7 @@ from gifster.jobs import clock, lease_rows
 from gifster.jobs.brokers.fair import group_of
 from gifster.jobs.database_errors import is_database_error, refuses_value
 from gifster.jobs.groups import release
-from gifster.jobs.job import RESEND_AFTER_S, Job
+from gifster.jobs.job import RESEND_AFTER_S, Job, outbox_database
 from gifster.jobs.lease import MAX_DEATHS, Leases, WorkersDied
 from gifster.jobs.missing_actors import note_missing_actor, wake_those_without_actor
 from gifster.jobs.old_schema import explained, what_lacks
@@ -27,6 +27,7 @@ from gifster.jobs.on_dead import tell_application
 from gifster.jobs.outbox import send_committed
 from gifster.jobs.reasons import reason_of
 from gifster.jobs.sending import send_each
+from gifster.jobs.transactions import take_new_session
 from gifster.jobs.trust import (
     OUTBOX_ONLY,
     UNREAD,
@@ -308,6 +309,9 @@ class OutboxRows(Middleware):
         why: BaseException | None = None
         if not afterwards:
             try:
+                take_new_session(
+                    outbox_database()
+                )  # in that of the job the end might fail each time
                 if Job.select().where(row_of(message), Job.leased_by == self.worker).exists():
                     tell_application(broker, message, exception)
             except BaseException as error:  # noqa: BLE001 the lease ends all the same

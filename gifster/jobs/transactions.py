@@ -123,6 +123,17 @@ def stay_connected(database: peewee.Database | peewee.DatabaseProxy) -> None:
             real.connect(reuse_if_open=True)
 
 
+def take_new_session(database: peewee.Database | peewee.DatabaseProxy) -> None:
+    """Have this thread use another session of PostgreSQL, unless it is in a transaction. Code of
+    the application may have left one in which our tables are not found (`search_path`), or that
+    takes no writes. Otherwise as `stay_connected()`."""
+    real: Any = real_database(database)
+    if isinstance(real, peewee.PostgresqlDatabase) and not real.in_transaction():
+        leave = getattr(real, "manual_close", real.close)  # a pool would give it to somebody else
+        leave()
+    stay_connected(real)
+
+
 #: libpq's `PQTRANS_ACTIVE`, `PQTRANS_INTRANS` and `PQTRANS_INERROR`. The transaction of a broken
 #: connection (`PQTRANS_UNKNOWN`) has gone with it.
 _OPEN = {1, 2, 3}

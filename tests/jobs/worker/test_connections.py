@@ -92,6 +92,37 @@ def test_a_job_whose_connection_the_server_has_ended_is_given_up(
     assert "not yet written" not in caplog.text
 
 
+@on_postgresql
+@pytest.mark.parametrize("setting", ["search_path = tenant", "default_transaction_read_only = on"])
+def test_a_job_that_leaves_its_session_changed_is_given_up(
+    outbox: Outbox, worker: dramatiq.Worker, setting: str
+):
+    # Given a job and an `on_dead` after which the session finds no table, or writes none
+    told: list[Exception] = []
+
+    def change() -> None:
+        outbox.database.execute_sql(f"SET {setting}")
+
+    def on_dead(error: Exception) -> None:
+        told.append(error)
+        change()
+
+    @dramatiq.actor(max_retries=0, on_dead=on_dead)
+    def fail() -> None:
+        change()
+        raise ValueError
+
+    dramatiq.actor(lambda: None, actor_name="work")
+    jobs.enqueue(fail)
+    worker.start()
+
+    # I expect it to be dead, and others to find a session as it should be
+    eventually(lambda: jobs.find(State.DEAD))
+    assert len(told) == 1
+    jobs.enqueue("work")
+    eventually(lambda: not Job.select().where(Job.actor == "work").exists())
+
+
 def test_a_job_whose_database_has_gone_away_stops_no_thread(
     outbox: Outbox,
     worker: dramatiq.Worker,
