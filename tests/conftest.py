@@ -270,17 +270,43 @@ def broker_url(valkey_server: ValkeyServer) -> str:
     return url
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _rabbitmq_ahead(request: pytest.FixtureRequest, run_folder: Path) -> Iterator[None]:
+    """Start the server of the tests that are to run, so that it starts, which takes six seconds,
+    while others run."""
+    first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    if first and rabbitmq.installed() and any(map(needs_rabbitmq, request.session.items)):
+        with rabbitmq.starting(run_folder / "rabbitmq", rabbitmq_hosts()):
+            yield
+    else:
+        yield
+
+
+def needs_rabbitmq(item: pytest.Item) -> bool:
+    """Whether a test, or one of its parameters, asks for the server."""
+    if not isinstance(item, pytest.Function):
+        return False
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return "rabbitmq" in item.fixturenames or any(
+        isinstance(each, str) and each == "rabbitmq" for each in parameters
+    )
+
+
 @pytest.fixture(scope="session")
 def rabbitmq_server(run_folder: Path) -> Iterator[str]:
     """The URL of one server for all test processes, without a virtual host."""
     if not rabbitmq.installed():
         pytest.skip("no RabbitMQ is installed (on Debian: apt install rabbitmq-server)")
+    with rabbitmq.shared(run_folder / "rabbitmq", rabbitmq_hosts()) as url:
+        yield url
+
+
+def rabbitmq_hosts() -> list[str]:
+    """The virtual hosts for the tests of `jobs` and `app` in each test process."""
     count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
     # A process that crashes is replaced by one with the next number.
     processes = [f"gw{number}" for number in range(count * 3)] or [ALONE]
-    hosts = [f"{room}-{process}" for room in ("jobs", "app") for process in processes]
-    with rabbitmq.shared(run_folder / "rabbitmq", hosts) as url:
-        yield url
+    return [f"{room}-{process}" for room in ("jobs", "app") for process in processes]
 
 
 @pytest.fixture(name="rabbitmq")

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -25,8 +26,16 @@ def installed() -> bool:
 
 @contextmanager
 def shared(folder: Path, hosts: Sequence[str]) -> Iterator[str]:
-    """The URL of a server for all processes that name the same folder, without a virtual host. The
-    first of them starts it, and the last one ends it: a server costs nine seconds of CPU.
+    """The URL of a server for all processes that name the same folder, without a virtual host."""
+    with starting(folder, hosts) as server:
+        eventually(lambda: _answers(server, folder))
+        yield server["url"]
+
+
+@contextmanager
+def starting(folder: Path, hosts: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """A server for all processes that name the same folder; it may not answer yet. The first of
+    them starts it, and the last one ends it: a server costs nine seconds of CPU.
 
     Parameters:
       hosts: the virtual hosts that it has.
@@ -41,7 +50,7 @@ def shared(folder: Path, hosts: Sequence[str]) -> Iterator[str]:
         server["users"] += 1
         noted.write_text(json.dumps(server))
     try:
-        yield server["url"]
+        yield server
     finally:
         with one_at_a_time(lock):
             server = json.loads(noted.read_text())
@@ -56,7 +65,16 @@ def shared(folder: Path, hosts: Sequence[str]) -> Iterator[str]:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path, hosts: Sequence[str]) -> dict[str, object]:
+def _answers(server: dict[str, Any], folder: Path) -> bool:
+    pid, _ = server["leaders"][0]
+    runs = psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    assert runs, (folder / "out.log").read_text()
+    with suppress(OSError), socket.create_connection(("127.0.0.1", server["port"]), 1):
+        return True
+    return False
+
+
+def _start(folder: Path, hosts: Sequence[str]) -> dict[str, Any]:
     """Start a server that has its files in this folder: its URL, and the leaders of
     its groups of processes, with the times at which they began."""
     port = free_port()
@@ -84,16 +102,8 @@ def _start(folder: Path, hosts: Sequence[str]) -> dict[str, object]:
             )
             for command in ("epmd", SERVER)
         )
-
-    def answers() -> bool:
-        assert server.poll() is None, (folder / "out.log").read_text()
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return True
-        return False
-
-    eventually(answers)
     leaders = [(pid, psutil.Process(pid).create_time()) for pid in (server.pid, names.pid)]
-    return {"url": f"amqp://guest:guest@127.0.0.1:{port}", "leaders": leaders}
+    return {"url": f"amqp://guest:guest@127.0.0.1:{port}", "port": port, "leaders": leaders}
 
 
 def _definitions(hosts: Sequence[str]) -> dict[str, object]:
