@@ -143,7 +143,11 @@ def test_delayed_messages_do_not_wait_for_one_another(server: Server, worker):
     assert done == ["sooner"]
 
 
-def test_a_worker_that_stops_gives_back_what_it_has_not_begun(server: Server, worker):
+def test_a_worker_that_stops_gives_back_what_it_has_not_begun(
+    server: Server, worker, monkeypatch: pytest.MonkeyPatch
+):
+    # Dramatiq's consumer is paused after this
+    monkeypatch.setattr("dramatiq.worker.CONSUMER_RESTART_DELAY_SECS", 0.01)
     begun, gate = Event(), Event()
 
     def block() -> None:

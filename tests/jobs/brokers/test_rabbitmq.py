@@ -266,6 +266,7 @@ def test_a_worker_that_is_paused_while_a_job_ends_acknowledges_it(
             running_at_the_end.append(scheduler.running_in(self.queue_name))
 
     monkeypatch.setattr("gifster.jobs.brokers.rabbitmq.Consumer", Watched)
+    monkeypatch.setattr("dramatiq.worker.CONSUMER_RESTART_DELAY_SECS", 0.01)
     declare(work)
     running = worker()
     send = dramatiq.get_broker().get_actor("work_default").send

@@ -49,7 +49,7 @@ def test_a_job_is_not_given_up_because_commits_of_its_leases_were_lost(
 ):
     # Given workers that lease a job, and lose the connection before they are told
     for _ in range(MAX_DEATHS + 1):
-        leases = worker(lease_s=1)
+        leases = worker(lease_s=0.3)
         run = leases.commits.run
         monkeypatch.setattr(leases.commits, "run", lambda *given, run=run: away(run(*given)))
         with monkeypatch.context() as patched:
@@ -109,7 +109,7 @@ def test_leases_are_renewed_while_many_are_left(
     outbox: Outbox, worker: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch
 ):
     # Given a worker whose database was away while it took jobs, and is slow now
-    leases, done = worker(lease_s=1), list[str]()
+    leases, done = worker(lease_s=0.3), list[str]()
     renew, settle = lease_rows.renew, lease_rows.settle
 
     def renewing(*given: Any) -> set[str]:
@@ -161,14 +161,14 @@ def test_leases_are_renewed_after_the_process_had_no_more_threads(
     # Given a worker process that has as many threads as it may have, when it takes a suspect
     first, second = (jobs.enqueue("send_welcome_email", name) for name in ("ann", "bob"))
     Job.update(deaths=1).execute()
-    leases = worker(lease_s=1)
+    leases = worker(lease_s=0.3)
     with no_more_threads("leases"), pytest.raises(RuntimeError, match="new thread"):
         leases.take(first.id)
 
     # When there are fewer, I expect it to take the next one, to renew that, and to end the first
     assert leases.take(second.id)
     until = now(second).send_at
-    eventually(lambda: now(second).send_at > until + 1)
+    eventually(lambda: now(second).send_at > until + leases.lease_s)
     eventually(lambda: now(first).leased_by is None)
     leases.forget(second.id)
     assert leases.take(first.id)

@@ -35,7 +35,7 @@ def test_an_applications_retries_take_the_place_of_the_default_ones(outbox: Outb
 
     # When a job fails each time
     jobs.enqueue(fail, "ann")
-    with workers(broker) as start:
+    with workers(broker, worker_timeout=50) as start:
         start()
 
         # I expect it to be dead after that retry, and none to be on its way
@@ -71,7 +71,7 @@ def test_an_actor_is_told_its_job_and_its_attempt(outbox: Outbox):
             raise RuntimeError("no luck")
 
     job = jobs.enqueue(fetch)
-    with workers(broker) as start:
+    with workers(broker, worker_timeout=50) as start:
         start()
         eventually(lambda: Job.select().count() == 0)
 

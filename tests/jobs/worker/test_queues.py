@@ -192,7 +192,7 @@ def test_an_idle_worker_is_woken_up_and_hardly_asks(broker_url: str, log: Log, w
 
     # Three commands for each job (enqueue, fetch, ack), and few while there is none
     before, since = client.info("commandstats")["cmdstat_evalsha"]["calls"], time.monotonic()
-    threading.Event().wait(2)
+    threading.Event().wait(1)
     asked = client.info("commandstats")["cmdstat_evalsha"]["calls"] - before
     assert asked <= 5 * (time.monotonic() - since)
 
