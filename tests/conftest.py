@@ -106,9 +106,11 @@ def pytest_collection_finish() -> None:
 
 def long_ones_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
     """The tests in an order in which each of the test processes begins with its share of the long
-    ones. At first xdist's "worksteal" gives each process as many tests, in their order."""
+    ones. At first xdist's "worksteal" gives each process as many tests, in their order. Those that
+    need RabbitMQ come last, as it takes six seconds to start."""
     long = [item for item in items if item.get_closest_marker("long")]
-    others = iter([item for item in items if not item.get_closest_marker("long")])
+    short = [item for item in items if not item.get_closest_marker("long")]
+    others = iter(sorted(short, key=needs_rabbitmq))
     ordered: list[pytest.Item] = []
     for number in range(workers):
         share = long[number::workers]
