@@ -71,6 +71,12 @@ def choose_url() -> str:
     return url
 
 
+def end_left_behind() -> None:
+    """End the Valkey of this folder, if its process is gone and could not do so."""
+    with suppress(NoEmbeddedBroker):
+        _end_left_behind(embedded_url())
+
+
 def _end_left_behind(url: str) -> None:
     """End a Valkey of this folder whose process was killed with -9, and could not end it. It would
     write into the same files as the next one. That of another folder is left alone, of which this
@@ -115,7 +121,7 @@ def main() -> int:
     stop.set_at(signal.SIGTERM, signal.SIGINT)
     end_with_parent(parent=int(sys.argv[1]) if sys.argv[1:] else None)
     url = urlsplit(embedded_url())
-    _end_left_behind(embedded_url())
+    end_left_behind()
     config = FOLDER / "valkey.conf"
     write_private(config, CONFIG.format(port=url.port, password=url.password).encode("ascii"))
     server = subprocess.Popen([_executable(), config.name], cwd=FOLDER)  # noqa: S603

@@ -19,7 +19,7 @@ from gifster.app import database
 from gifster.app.boot import boot
 from gifster.app.installation import NoInstallation, check_may_begin
 from gifster.app.settings import PREFIX, PROFILE, Settings, load
-from gifster.app.valkey import choose_url
+from gifster.app.valkey import choose_url, end_left_behind
 from gifster.cli.dev_group import DevGroup
 from gifster.cli.ports import check_address
 from gifster.cli.root import DEV_LOCK, Refused
@@ -64,6 +64,8 @@ def run(port: int | None, *, watch: bool = False) -> None:
             pass  # a signal, while it was interruptible
         finally:
             group.stop()
+            if not settings.broker.url:
+                end_left_behind()
 
 
 def _start(group: ProcessGroup, settings: Settings) -> None:

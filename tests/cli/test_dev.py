@@ -214,6 +214,20 @@ def test_a_taken_port_is_a_clear_error(start_dev: Callable[..., Dev]):
         assert "Traceback" not in dev.log
 
 
+def test_a_valkey_that_has_lost_its_process_is_stopped_with_the_others(
+    start_dev: Callable[..., Dev],
+):
+    dev = start_dev()
+    eventually(lambda: is_well(dev))
+
+    # When the process that watches Valkey is killed, and everything is stopped at once
+    os.kill(dev.pid_of("gifster.app.valkey"), signal.SIGKILL)
+    dev.process.terminate()
+
+    assert dev.process.wait(60) == 0
+    eventually(lambda: not dev.processes())
+
+
 def test_a_child_that_cannot_start_ends_it(start_dev: Callable[..., Dev]):
     dev = start_dev(GIFSTER_DATABASE__URL="postgresql://nobody@127.0.0.1:1/none")
 
