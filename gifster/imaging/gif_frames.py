@@ -19,9 +19,12 @@ from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.masks import selecting
 from gifster.imaging.reader import Reader
 
+_BLACK = b"\0\0\0"
+
 
 def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
-    """The frames of a GIF. A picture is valid until the next one is asked for.
+    """The frames of a GIF. A picture is valid until the next one is asked for. Its pixels are
+    opaque, or transparent and black: a `scaler` relies on that.
 
     Parameters:
       info: what `probe()` returned for it.
@@ -63,7 +66,7 @@ def first(source: Path, info: ImageInfo) -> PIL.Image.Image:
         if clear is None:
             return _Canvas(size).show(frame, _in_colors(frame, indices))
         palette = bytearray(frame.palette.ljust(3 * 256, b"\0"))
-        palette[3 * clear : 3 * clear + 3] = bytes(3)
+        palette[3 * clear : 3 * clear + 3] = _BLACK
         whole = PIL.Image.new("P", size, clear)
         whole.putpalette(bytes(palette))
         whole.paste(indices, frame.box[:2])
@@ -136,10 +139,14 @@ def _part(picture: PIL.Image.Image, box: Box) -> PIL.Image.Image:
 def _in_colors(
     frame: GifFrame, indices: PIL.Image.Image, *, may_be_opaque: bool = False
 ) -> PIL.Image.Image:
-    """The pixels of a frame: RGBA, or RGB if it has no transparent index, or has no such pixel."""
+    """The pixels of a frame: RGBA, or RGB if it has no transparent index, or has no such pixel.
+    What is transparent is black."""
     if frame.transparent is None or (may_be_opaque and not indices.histogram()[frame.transparent]):
         return indices.convert("RGB")
-    indices.info["transparency"] = frame.transparent
+    palette, clear = bytearray(frame.palette.ljust(3 * 256, b"\0")), frame.transparent
+    palette[3 * clear : 3 * clear + 3] = _BLACK
+    indices.putpalette(bytes(palette))
+    indices.info["transparency"] = clear
     return indices.convert("RGBA")
 
 

@@ -88,6 +88,8 @@ def pixels_under(mask: PIL.Image.Image, picture: PIL.Image.Image) -> PIL.Image.I
 
 def without_alpha(picture: PIL.Image.Image) -> PIL.Image.Image:
     """A picture as RGB if nothing of it is transparent: that is faster to work on, and smaller."""
-    if picture.mode == "RGBA" and picture.getchannel("A").getextrema()[0] == 255:
-        return picture.convert("RGB")
-    return picture
+    if picture.mode != "RGBA":
+        return picture
+    corner = picture.getpixel((0, 0))  # of most stickers, it is transparent
+    is_opaque = corner[3] == 255 and picture.getchannel("A").getextrema()[0] == 255  # type: ignore[index]
+    return picture.convert("RGB") if is_opaque else picture

@@ -50,6 +50,8 @@ class Scaler:
         self._crop: Box = plan.part if larger is None else (0, 0, *larger.size)
         #: The pixels of this size as a fraction of the source's.
         self.area_ratio = plan.width * plan.height / (info.width * info.height)
+        #: Whether the pixels of the source are opaque, or transparent and black (`gif_frames`).
+        self._is_multiplied = larger is None and info.content_type == "image/gif"
         self._has_smaller = False
         #: The largest scaler whose palette is the same.
         self._largest = self
@@ -153,4 +155,20 @@ class Scaler:
                  min(exact[2], right) - around[0], min(exact[3], bottom) - around[1])  # fmt: skip
         size = box[2] - box[0], box[3] - box[1]
         narrow = piece.mode == "RGBA" and min(scale_x, scale_y) >= _NARROW_FROM
-        return Patch(piece.resize(size, _NARROW_FILTER if narrow else _FILTER, box=inner), box)
+        filter = _NARROW_FILTER if narrow else _FILTER
+        if piece.mode == "RGBA" and self._is_multiplied:
+            return Patch(_resized(piece, size, filter, inner), box)
+        return Patch(piece.resize(size, filter, box=inner), box)
+
+
+def _resized(
+    picture: PIL.Image.Image,
+    size: tuple[int, int],
+    filter: Resampling,
+    box: tuple[float, float, float, float],
+) -> PIL.Image.Image:
+    """An RGBA picture in another size, as `resize()` makes it, if its colours are those that are
+    multiplied by its alpha. Pillow would multiply all of them, which takes as long as the rest."""
+    picture.load()
+    multiplied = picture._new(picture.im.resize(size, filter, box)).tobytes()
+    return PIL.Image.frombytes("RGBa", size, multiplied).convert("RGBA")

@@ -9,6 +9,7 @@ from typing import Any
 import PIL.Image
 import PIL.ImageDraw
 import pytest
+from PIL.Image import Resampling
 
 from gifster import imaging
 from gifster.imaging import (
@@ -26,6 +27,7 @@ from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.palette import PaletteSamples
 from gifster.imaging.patches import Patch, Recording
 from gifster.imaging.probe import probe
+from gifster.imaging.scaler import Scaler
 from gifster.imaging.yuv import YuvCanvas
 from tests import images
 
@@ -64,6 +66,47 @@ def test_colours_of_a_film_are_those_of_bt_601():
     ):  # fmt: skip
         canvas.paint(PIL.Image.new("RGB", (2, 2), color), (0, 0, 2, 2))
         assert tuple(plane[0] for plane in plane_bytes(canvas)) == yuv
+
+
+@pytest.mark.parametrize(
+    ("size", "filter"), [((60, 45), Resampling.BICUBIC), ((20, 15), Resampling.HAMMING)]
+)
+def test_a_transparent_gif_is_shrunk_as_pillow_does_it_but_not_multiplied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], filter: Resampling
+):
+    # Given a GIF of noise, of which one of eight bright colours is transparent
+    generator, source = random.Random(1), tmp_path / "source"
+    noise = [
+        PIL.Image.frombytes("P", (80, 60), bytes(generator.choices(range(8), k=80 * 60)))
+        for _ in range(2)
+    ]
+    for picture in noise:
+        picture.putpalette(bytes(generator.choices(range(90, 256), k=3 * 8)))
+    noise[0].putpixel((0, 0), 0)
+    noise[0].save(source, "GIF", save_all=True, append_images=noise[1:], transparency=3, disposal=2)
+    info = probe(source)
+    scaler = Scaler(Image().fit(*size).plan(*noise[0].size), (), info, None)
+    convert, converted = PIL.Image.Image.convert, list[Any]()
+
+    def noted(picture: PIL.Image.Image, mode: Any = None, *options: Any, **named: Any) -> Any:
+        converted.append((picture.size, mode))
+        return convert(picture, mode, *options, **named)
+
+    for number, frame in enumerate(gif_frames.frames(source, info)):
+        assert frame.picture.mode == "RGBA"
+        assert frame.picture.getchannel("A").getextrema() == (0, 255)
+        wanted = frame.picture.resize(size, filter)
+        converted.clear()
+
+        # When a frame is shrunk
+        with monkeypatch.context() as patched:
+            patched.setattr(PIL.Image.Image, "convert", noted)
+            made = scaler.patch(number, frame).picture
+
+        # I expect the same pixels, and that only the small picture was converted
+        assert made is not None
+        assert made.tobytes() == wanted.tobytes()
+        assert converted == [(size, "RGBA")]
 
 
 def test_a_webm_is_given_up_when_it_will_be_larger_than_the_mp4(tmp_path: Path, monkeypatch):
