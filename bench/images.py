@@ -13,6 +13,7 @@ The sources are the GIFs in the folder `shared/corpus` beside the checkout, or o
 was named, or else some made here.
 """
 
+import gc
 import os
 import pickle
 import re
@@ -55,7 +56,7 @@ def measure(options: Options) -> dict[str, dict[str, dict[str, Any]]]:
     engines = available()
     if options.quick:
         engines = {name: engine for name, engine in engines.items() if name not in SLOW}
-    imaging.preload()  # as in the server that forks the sandboxes
+    _preload()
     found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in engines}
     with tempfile.TemporaryDirectory() as folder:
         sources = find(options.folder or CORPUS, Path(folder))
@@ -69,6 +70,12 @@ def measure(options: Options) -> dict[str, dict[str, dict[str, Any]]]:
                 made = {} if name == ALL_VERSIONS else _made(name, source, target, quality, weighs)
                 found[name][source.stem] = {"cpu": cpu, "wall": wall, **made}
     return {name: its for name, its in found.items() if its}
+
+
+def _preload() -> None:
+    """Do what the server of the sandbox does before it forks for each call."""
+    imaging.preload()
+    gc.freeze()
 
 
 class _Quality:
@@ -111,7 +118,7 @@ def _made(
 
 def rewriting(options: Options) -> dict[str, dict[str, dict[str, float]]]:
     """What it costs to write each source again in its own size, and how many bytes that has."""
-    imaging.preload()
+    _preload()
     engines = {OURS: not_shrunk} | ({BASE: gifsicle_not_shrunk} if BASE in available() else {})
     found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in engines}
     with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +134,7 @@ def rewriting(options: Options) -> dict[str, dict[str, dict[str, float]]]:
 
 def growth(options: Options) -> dict[str, dict[str, float]]:
     """How CPU and memory of all five versions grow with the frames and pixels of a film."""
-    imaging.preload()
+    _preload()
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for size, count in FILMS[: 2 if options.quick else None]:
