@@ -37,6 +37,9 @@ _FEWER_COLORS = 255, 63, 15, 3
 #: One of more pixels in all frames together gets this quality, or so many colours, at once: it is
 #: encoded twice at most, as the time of the sandbox is limited.
 _LONG, _LONG_QUALITY, _LONG_COLORS = 40_000_000, 20, 15
+#: A GIF of so few colours, with so few bits for each pixel that changes, is a drawing. Its WebP has
+#: fewer bytes if it keeps these colours without loss: of a terminal, two thirds.
+_DRAWING_COLORS, _DRAWING_BITS = 64, 1.5
 
 #: Gets the number of each frame, and its whole picture.
 FrameCallback = Callable[[int, PIL.Image.Image], None]
@@ -139,14 +142,15 @@ def _scalers(info: ImageInfo, outputs: Sequence[Output]) -> list[Scaler]:
         if not any(scaler.makes(plan, functions) for scaler in made):
             larger = next((scaler for scaler in reversed(made) if scaler.can_feed(plan)), None)
             made.append(Scaler(plan, functions, info, larger))
-        if _may_need_palette(output):
+        if _may_need_palette(output, info):
             next(scaler for scaler in made if scaler.makes(plan, functions)).needs_palette()
     return made
 
 
-def _may_need_palette(output: Output) -> bool:
-    may_lose_colors = output.content_type == "image/webp" and output.most_bytes < math.inf
-    return output.content_type in {"image/gif", "image/png"} or may_lose_colors
+def _may_need_palette(output: Output, info: ImageInfo) -> bool:
+    may_lose_colors = output.most_bytes < math.inf or info.content_type == "image/gif"
+    is_webp = output.content_type == "image/webp"
+    return output.content_type in {"image/gif", "image/png"} or (is_webp and may_lose_colors)
 
 
 class _Encoder:
@@ -180,10 +184,13 @@ class _Encoder:
         if output.content_type == "image/gif":
             self._gif_bytes[target] = self._write_gif(output, track, scaler)
         elif output.content_type == "image/webp":
+            palette = self._drawing_palette(output, track, scaler)
             rival = self._rival_bytes(output)
-            if rival is not None and not webp.is_likely_smaller(track, rival, output.quality):
+            if rival is not None and not webp.is_likely_smaller(
+                track, rival, output.quality, palette
+            ):
                 return False
-            self._write_webp(output, track, scaler)
+            self._write_webp(output, track, scaler, palette)
         elif output.content_type == "image/png":
             self._write_png(output, track, scaler)
         elif output.content_type == "image/avif":
@@ -194,10 +201,27 @@ class _Encoder:
             return False
         return True
 
-    def _write_webp(self, output: Output, track: Track, scaler: Scaler) -> None:
+    def _drawing_palette(self, output: Output, track: Track, scaler: Scaler) -> bytes | None:
+        """The palette of a drawing, for its WebP; None if the GIF is none, or its WebP is to be
+        more exact than ours."""
+        is_exact = output.quality is not None and output.quality > webp.QUALITY
+        if self._info.content_type != "image/gif" or is_exact:
+            return None
+        width, height = track.size
+        changed = sum(track.areas) / (width * height) * self._info.width * self._info.height
+        if self._info.bytes * 8 >= _DRAWING_BITS * changed:
+            return None
+        palette = _palette(scaler, _FEWER_COLORS[0])
+        return palette if len(palette) // 3 <= _DRAWING_COLORS else None
+
+    def _write_webp(
+        self, output: Output, track: Track, scaler: Scaler, palette: bytes | None
+    ) -> None:
+        in_colors: tuple[None, int] = None, _FEWER_COLORS[0]
         steps: list[tuple[int | None, int | None]] = [
+            *([in_colors] if palette is not None else []),
             (output.quality, None),
-            (None, _FEWER_COLORS[0]),  # it may be a drawing
+            *([in_colors] if palette is None else []),  # it may be a drawing all the same
             *((quality, None) for quality in _less_exact(output)),
             *((None, colors) for colors in _FEWER_COLORS[1:]),
         ]

@@ -373,3 +373,47 @@ def test_a_webm_is_not_begun_if_the_gif_is_smaller_than_the_mp4(tmp_path: Path):
     rendered = imaging.render(source, probe(source), recipes, Image(), {webm: mp4})
     assert [path for path in rendered if isinstance(path, Path)] == [gif, mp4]
     assert not webm.exists()
+
+
+def drawing(path: Path, background: str | None) -> Path:
+    """A terminal of some lines of text, one more in each frame; or text on nothing."""
+    shown = []
+    for count in range(1, 13):
+        frame = PIL.Image.new("RGBA", (480, 320), background or (0, 0, 0, 0))
+        draw = PIL.ImageDraw.Draw(frame)
+        for line in range(count):
+            text = f"{line} the quick brown fox jumps over the lazy dog"
+            draw.text((10, 10 + 24 * line), text, "green" if line % 2 else "navy", font_size=20)
+        shown.append(frame if background is None else frame.convert("RGB"))
+    return images.saved(shown, path)
+
+
+def frame_of(path: Path, number: int) -> PIL.Image.Image:
+    with PIL.Image.open(path) as image:
+        image.seek(number)
+        return image.convert("RGB")
+
+
+def test_the_webp_of_a_drawing_keeps_its_colors_in_fewer_bytes(tmp_path: Path):
+    source = drawing(tmp_path / "a.gif", "white")
+    made, lossy = tmp_path / "made", tmp_path / "lossy"
+
+    images.make(source, {made: Image().convert("webp"), lossy: Image().quality(76).convert("webp")})
+
+    assert made.stat().st_size < lossy.stat().st_size / 2
+    assert probe(made).frames == probe(source).frames
+    for number in range(12):
+        exact, near, other = (frame_of(path, number) for path in (source, made, lossy))
+        assert images.difference(exact, near) < images.difference(exact, other)
+
+
+def test_the_webp_of_a_transparent_drawing_has_soft_edges_when_it_is_shrunk(tmp_path: Path):
+    source = drawing(tmp_path / "a.gif", None)
+    recipe = Image().fit(240, None).convert("webp")
+
+    images.make(source, {tmp_path / "made": recipe, tmp_path / "lossy": recipe.quality(76)})
+
+    assert (tmp_path / "made").stat().st_size < (tmp_path / "lossy").stat().st_size
+    with PIL.Image.open(tmp_path / "made") as image:
+        levels = dict(image.convert("RGBA").getchannel("A").getcolors())
+    assert len(levels) > 2, "each pixel is opaque or transparent"
