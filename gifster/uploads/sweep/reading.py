@@ -13,7 +13,7 @@ from typing import Any
 import peewee
 
 from gifster.jobs import Job
-from gifster.jobs.database_errors import may_pass
+from gifster.jobs.database_errors import is_database_error, sqlstate_of
 from gifster.jobs.job import Unreadable
 from gifster.uploads.columns.rows import bare_record, real_database
 from gifster.uploads.columns.states import FAILED
@@ -199,8 +199,8 @@ def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
     unfinished uploads.
 
     Raises:
-      NotRead: a table cannot be read now, as it is locked, say. One that can never be read is left
-        out.
+      NotRead: a table cannot be read, as it is locked or damaged, say. One that nobody can ever
+        read is left out.
     """
     database = real_database(Job._meta.database)
     read = {
@@ -222,7 +222,7 @@ def read_elsewhere(ledger: Ledger, known: Iterable[Owner]) -> None:
                 if not is_read and _TEXT.search(column.data_type or ""):
                     _read_column(ledger, database, (schema, table, column.name))
         except Exception as error:
-            if _may_pass(error):
+            if not _is_never_readable(error):
                 why = " ".join(str(error).split()) or repr(error)
                 raise NotRead(f"the table {table} could not be read: {why}") from error
             # A virtual table of SQLite, or one that we may not read.
@@ -258,12 +258,11 @@ def _tables(database: peewee.Database) -> list[tuple[str | None, str, bool]]:
     return [(None, table, True) for table in database.get_tables()]
 
 
-def _may_pass(error: Exception) -> bool:
-    """Whether a table may be readable later. Drivers call such errors operational (PEP 249), but
-    not that a page is damaged: what it names may be named nowhere else."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    is_operational = bool(kinds & {"OperationalError", "InternalError"})
-    return may_pass(error) or (is_operational and not _NEVER.search(str(error)))
+def _is_never_readable(error: Exception) -> bool:
+    """Whether nobody can read a table, today or later: it is gone, or not ours to read. After any
+    other error, it may name files that nothing else names."""
+    is_refused = (sqlstate_of(error) or "").startswith("42")  # PostgreSQL: no privilege, no table
+    return is_refused or bool(is_database_error(error) and _NEVER.search(str(error)))
 
 
 def _read_column(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,23 @@ def test_a_table_with_a_damaged_page_keeps_all_files(application: Application):
 
     assert application.stored == [named]
     assert "the table archive could not be read: database disk image is malformed" in reasons(found)
+
+
+def test_a_table_with_a_value_that_this_process_cannot_take_keeps_all_files(
+    application: Application,
+):
+    # Given a table of the application's own that alone names a file, and a text that is too large
+    named, database = orphan(application), application.database
+    database.execute_sql("CREATE TABLE archive (text TEXT)")
+    content = f'{{"key": "{named}", "note": "{"a" * 200_000}"}}'
+    database.execute_sql("INSERT INTO archive VALUES (?)", (content,))
+    database.connection().setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)
+
+    # When it sweeps, I expect it to take no file for one that nothing names
+    found = sweep_old(force=True)
+
+    assert application.stored == [named]
+    assert "the table archive could not be read: string or blob too big" in reasons(found)
 
 
 @on_one_platform
