@@ -67,9 +67,10 @@ def clean_up() -> None:
 
 
 def _concerns_all(error: Exception) -> bool:
-    """Whether the other steps would fail as well: the database is away, say. A damaged page, or a
-    statement that it refuses, is a matter of one step."""
-    return fault_of(error) not in (None, Fault.CONFLICT, Fault.DAMAGED)
+    """Whether the other steps would fail as well: the database is away, say. A damaged page, a lock
+    that another process holds, or a statement that takes too long is a matter of one step; and when
+    the disk is full, the sweep may make room on it."""
+    return fault_of(error) in (Fault.AWAY, Fault.READ_ONLY, Fault.STANDBY)
 
 
 def _forget_old() -> None:

@@ -331,6 +331,47 @@ with db.connection_context():
     assert re.search("swept .* expired_tokens=1 expired_trash=0", said)
 
 
+@pytest.mark.parametrize(
+    ("before", "statement", "reason"),
+    [
+        ("set_progress_handler(lambda: 1, 1)", "SELECT count(*) FROM token", "interrupted"),
+        ("execute('PRAGMA max_page_count = 1')", "CREATE TABLE more (a)", "disk is full"),
+    ],
+)
+def test_a_step_that_waits_in_vain_or_has_no_room_stops_none_of_the_others(
+    new_stack: Callable[..., Stack], before: str, statement: str, reason: str
+):
+    # Given a database that refuses a statement of one step for now
+    stack = new_stack()
+    script = f"""
+from gifster.actors import maintenance
+from gifster.app import library
+from gifster.app.database import db
+from gifster.app.sign_in import steps
+
+def refused():
+    db.connection().{before}
+    try:
+        db.execute_sql("{statement}")
+    finally:
+        db.connection().set_progress_handler(None, 1)
+        db.connection().execute("PRAGMA max_page_count = 1000000")
+
+steps.forget_expired = refused
+with db.connection_context():
+    try:
+        maintenance.clean_up.fn()
+    except Exception as error:
+        print(error)
+    print([kept.kind for kept in library.last_findings()])
+"""
+
+    # I expect the hourly job to do all else, and to fail
+    said = stack.run("python", "-c", script).stdout
+    assert reason in said
+    assert "'orphans'" in said
+
+
 #: What the scheduler has done every hour.
 SWEEP_NOW = """
 from gifster import jobs
