@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -176,7 +176,7 @@ def _wait_for(ids: set[str]) -> "Iterator[Job]":
     from rich.console import Console
     from rich.progress import Progress
 
-    from gifster.jobs import Job, State, find
+    from gifster.jobs import Job
 
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("making versions", total=len(ids))
@@ -187,7 +187,8 @@ def _wait_for(ids: set[str]) -> "Iterator[Job]":
             time.sleep(max(0.25, 20 * (time.monotonic() - began)))
             began = time.monotonic()
         progress.update(task, completed=len(ids))
-    yield from (job for job in find(State.DEAD) if job.id in ids)
+    dead: Any = Job.select(Job.id, Job.error).where(Job.failed_at.is_null(False))
+    yield from (job for job in dead.iterator() if job.id in ids)
 
 
 @cli.group()

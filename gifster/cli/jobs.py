@@ -158,21 +158,25 @@ def jobs_clear(state: str, queue: str, having: str, yes: bool) -> None:
 def _each_job(
     ids: tuple[str, ...], everything: bool, done: str, change: Callable[[str], object]
 ) -> None:
-    from gifster.jobs import NoSuchJob, State, find
+    from gifster.jobs import NoSuchJob
+    from gifster.jobs.admin import all_dead
+
+    def one(job_id: str) -> None:
+        change(job_id)
+        say(f"{done} {job_id}")
 
     if bool(ids) == everything:
         raise click.UsageError("name the jobs by their ids (gifster jobs list), or say --all")
     settings = settings_here()
     connect_our_broker(settings)
     with open_database(settings):
-        for job_id in ids or [job.id for job in find(State.DEAD)]:
-            try:
-                change(job_id)
-            except NoSuchJob as error:
-                if everything:
-                    continue  # somebody else was quicker
-                raise refusal(error) from None
-            say(f"{done} {job_id}")
+        if everything:
+            all_dead(one)
+        try:
+            for job_id in ids:
+                one(job_id)
+        except NoSuchJob as error:
+            raise refusal(error) from None
 
 
 @jobs.command("queues")

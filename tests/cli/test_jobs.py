@@ -1,8 +1,10 @@
 """`gifster jobs drop` and `clear`, and names that commands do not know, in this process."""
 
+import gc
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,7 +14,7 @@ from gifster.app import settings
 from gifster.app.boot import configure, connect_broker
 from gifster.app.database import db
 from gifster.cli import cli
-from gifster.jobs import Job
+from gifster.jobs import Job, admin
 
 
 @pytest.fixture
@@ -103,3 +105,28 @@ def test_dead_jobs_that_somebody_else_retries_meanwhile_are_left_out(
     assert done.exit_code == 0
     [other] = set(made[:2]) - set(gone)
     assert other in done.output
+
+
+@pytest.mark.parametrize("command", ["retry", "drop"])
+def test_all_dead_jobs_are_read_a_few_at_a_time(
+    made: list[str], monkeypatch: pytest.MonkeyPatch, command: str
+):
+    # Given more dead jobs than are in memory at a time
+    monkeypatch.setattr(admin, "MAX_LIMIT", 1)
+    with db.connection_context():
+        made += [jobs.enqueue("charge", number, queue="default").id for number in range(8)]
+        Job.update(failed_at=5.0, leased_by=None).execute()
+    made_by, in_memory = Job.__init__, []
+
+    def counted(job: Job, *args: Any, **options: Any) -> None:
+        in_memory.append(sum(type(each) is Job for each in gc.get_objects()))
+        made_by(job, *args, **options)
+
+    gc.collect()
+    before = sum(type(each) is Job for each in gc.get_objects())
+    monkeypatch.setattr(Job, "__init__", counted)
+
+    # I expect the command to change all of them
+    said = run(command, "--all").output.splitlines()
+    assert {line.split()[-1] for line in said} == set(made)
+    assert max(in_memory) - before < 4
