@@ -1,7 +1,6 @@
 """Decides which of the files without a row may be deleted, and why the others may not."""
 
 from collections.abc import Collection
-from contextlib import suppress
 from functools import cached_property, partial
 
 import peewee
@@ -105,8 +104,11 @@ class Judgement:
         sieve = Sieve(files)
         for model, owners in self._by_model.items():
             if is_beside_outbox(model):
-                with suppress(NotRead):  # some rows, or the table: it has been reported
+                try:
                     Rows(owners, self.places, sieve).read()
+                except NotRead as reason:
+                    if not any(owner.unread for owner in owners.values()):  # else it is reported
+                        self.found.leave(table_of(model), Why.UNREAD, str(reason))
         return sieve.found
 
     @cached_property

@@ -301,6 +301,29 @@ def test_a_table_with_a_value_that_this_process_cannot_take_keeps_all_files(
     assert "the table archive could not be read: string or blob too big" in reasons(found)
 
 
+def test_a_table_that_cannot_be_read_again_is_told(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+):
+    # Given files that are gone, and a table that cannot be read when the sweep reads it again
+    lost = person()
+    application.work()
+    for name, key in lost_files(lost):
+        storage(name).delete(key)
+    exists = application.store.exists
+
+    def look_before_the_lock(key: str) -> bool:
+        application.database.connection().set_progress_handler(lambda: 1, 1)
+        return exists(key)
+
+    monkeypatch.setattr(application.store, "exists", look_before_the_lock)
+
+    # I expect it not to say that all is well
+    found = sweep_old(repair=False)
+    application.database.connection().set_progress_handler(None, 1)
+    assert found.missing == []
+    assert "person: interrupted" in reasons(found)
+
+
 @on_one_platform
 def test_a_store_whose_last_file_was_deleted_is_there(application: Application):
     # Given a store from which the framework has deleted all files, one that a row still names
