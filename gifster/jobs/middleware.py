@@ -160,7 +160,8 @@ class LeftTransactions(Middleware):
     (`time_limit`), or if it called `begin()` and no `commit()`. One that has returned has failed:
     the application's `after_process_message` hooks see both its result and its failure.
 
-    It also takes another connection in place of one that has been closed while the job ran."""
+    It also takes another connection in place of one that a job has closed or broken, or a
+    middleware that skips it."""
 
     def after_process_message(
         self,
@@ -170,21 +171,22 @@ class LeftTransactions(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        left = self._roll_back(message)
-        if Job._meta.database is not None:
-            stay_connected(Job._meta.database)
-        if left and exception is None:
+        if self._tidy_up(message) and exception is None:
             raise TransactionLeftOpen("it began a transaction and did not end it")
 
     def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
-        self._roll_back(message)
+        self._tidy_up(message)
 
-    def _roll_back(self, message: MessageProxy) -> bool:
+    def _tidy_up(self, message: MessageProxy) -> bool:
+        """Whether there was a transaction."""
         database = Job._meta.database
-        if database is None or not abandon_transaction(database):
+        if database is None:
             return False
-        logger.error("rolled back what a job left uncommitted: %s", _describe(message._message))
-        return True
+        left = abandon_transaction(database)
+        if left:
+            logger.error("rolled back what a job left uncommitted: %s", _describe(message._message))
+        stay_connected(database)
+        return left
 
 
 class EndWithParent(Middleware):

@@ -9,6 +9,7 @@ from typing import Any
 import dramatiq
 import peewee
 import pytest
+from dramatiq.middleware import SkipMessage
 
 from gifster import jobs
 from gifster.jobs import Job, State
@@ -121,6 +122,27 @@ def test_a_job_that_leaves_its_session_changed_is_given_up(
     assert len(told) == 1
     jobs.enqueue("work")
     eventually(lambda: not Job.select().where(Job.actor == "work").exists())
+
+
+def test_a_job_that_another_middleware_skips_after_it_closed_the_connection_ends_at_once(
+    outbox: Outbox, worker: dramatiq.Worker, caplog: pytest.LogCaptureFixture
+):
+    class SkipAll(dramatiq.Middleware):
+        def before_process_message(self, broker: Any, message: Any) -> None:
+            with outbox.database.connection_context():
+                Job.select().count()
+            raise SkipMessage("not today")
+
+    @dramatiq.actor
+    def greet() -> None:
+        """Nobody calls it."""
+
+    dramatiq.get_broker().add_middleware(SkipAll())
+    jobs.enqueue(greet)
+    worker.start()
+
+    eventually(lambda: not Job.select().exists())
+    assert "not yet written" not in caplog.text
 
 
 def test_a_job_whose_database_has_gone_away_stops_no_thread(
