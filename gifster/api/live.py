@@ -24,11 +24,12 @@ from gifster.api.bodies import json_object, wrong_field
 from gifster.api.context import Context
 from gifster.api.gifs import cards_json
 from gifster.api.places import NoPlace, Place, Places
-from gifster.api.problems import LATER, Problem
+from gifster.api.problems import Problem
 from gifster.app import lists
 from gifster.app.access import Viewer, may_edit, may_see
 from gifster.app.lists import Standing
 from gifster.jobs.database_errors import is_database_error
+from gifster.jobs.mounted import LATER
 from gifster.jobs.wording import shown as quoted
 from gifster.jobs.wording import wrong
 

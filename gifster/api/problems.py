@@ -25,7 +25,7 @@ from gifster.app.errors import Unavailable
 from gifster.imaging.sandbox import ProcessLost
 from gifster.jobs import admin
 from gifster.jobs.database_errors import Fault, fault_of, unreadable_column
-from gifster.jobs.mounted import DATABASE_ANSWERS
+from gifster.jobs.mounted import DATABASE_ANSWERS, LATER
 from gifster.uploads import StorageUnavailable, UploadError
 from gifster.uploads import errors as uploads
 from gifster.uploads.endpoints.messages import phrase
@@ -35,8 +35,6 @@ logger = logging.getLogger("gifster.api")
 
 #: A status, a code, a sentence, and headers.
 Refusal = tuple[int, str, str, dict[str, str]]
-
-LATER, SOON = {"Retry-After": "30"}, {"Retry-After": "2"}
 
 _UNAVAILABLE = "The library cannot be read or written now."
 _DETAILS = {

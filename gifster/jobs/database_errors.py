@@ -40,7 +40,8 @@ class Fault(StrEnum):
 
 #: SQLite's result codes (https://sqlite.org/rescode.html). An extended one comes before its primary
 #: one, which is its lowest byte. Those without a fault are no better later: `SQLITE_ERROR` is a
-#: missing table or wrong SQL, `SQLITE_TOOBIG` and `SQLITE_MISMATCH` refuse a value.
+#: missing table or wrong SQL, `SQLITE_TOOBIG` and `SQLITE_MISMATCH` refuse a value. For
+#: `SQLITE_NOMEM`, the driver raises a `MemoryError`.
 _SQLITE: dict[int, Fault | None] = {
     sqlite3.SQLITE_FULL: Fault.FULL,
     sqlite3.SQLITE_NOLFS: Fault.FULL,  # the file system takes no larger files
@@ -57,7 +58,6 @@ _SQLITE: dict[int, Fault | None] = {
     sqlite3.SQLITE_CANTOPEN: Fault.AWAY,
     sqlite3.SQLITE_IOERR: Fault.AWAY,
     sqlite3.SQLITE_PERM: Fault.AWAY,
-    sqlite3.SQLITE_NOMEM: Fault.AWAY,
     sqlite3.SQLITE_CONSTRAINT: Fault.CONFLICT,
     sqlite3.SQLITE_CONSTRAINT_NOTNULL: None,  # these depend on the value alone
     sqlite3.SQLITE_CONSTRAINT_CHECK: None,

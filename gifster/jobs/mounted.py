@@ -30,13 +30,14 @@ AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 #: How long a coroutine function `allow` may take (seconds). The loop may end before it has run.
 ALLOW_S = 30.0
 
-_LATER, _SOON = {"Retry-After": "30"}, {"Retry-After": "2"}
-_UNAVAILABLE = (503, "database_unavailable", _LATER)
+#: When a client may come again.
+SOON, LATER = {"Retry-After": "2"}, {"Retry-After": "30"}
+_UNAVAILABLE = (503, "database_unavailable", LATER)
 #: What a client gets while the database has an error that may pass: a status, a stable code, and
 #: headers.
 DATABASE_ANSWERS: dict[Fault, tuple[int, str, dict[str, str]]] = {
     Fault.FULL: (507, "storage_full", {}),
-    Fault.BUSY: (503, "database_busy", _SOON),
+    Fault.BUSY: (503, "database_busy", SOON),
     Fault.READ_ONLY: _UNAVAILABLE,
     Fault.DAMAGED: _UNAVAILABLE,
     Fault.AWAY: _UNAVAILABLE,

@@ -16,13 +16,14 @@ from gifster.api.context import Context
 from gifster.api.files import Files
 from gifster.api.media import guarded_url, plain_url
 from gifster.api.middleware import MEDIA_POLICY
-from gifster.api.problems import SOON, Problem
+from gifster.api.problems import Problem
 from gifster.api.sharing.renditions import extension_of, file_as
 from gifster.app import library
 from gifster.app.access import STRANGER, is_for_everybody, may_see_gif
 from gifster.app.models import Gif
 from gifster.app.originals import Kept, is_edited
 from gifster.app.texts import Visibility
+from gifster.jobs.mounted import SOON
 from gifster.uploads import StoredFile
 from gifster.uploads.files.filenames import clean_filename
 

@@ -11,10 +11,11 @@ from typing_extensions import TypedDict
 from gifster.api.auth import viewer_of
 from gifster.api.bodies import url_form
 from gifster.api.context import Context
-from gifster.api.problems import SOON, Problem
+from gifster.api.problems import Problem
 from gifster.api.sharing.previews import Preview
 from gifster.app import library, search, texts
 from gifster.app.access import may_see_gif
+from gifster.jobs.mounted import SOON
 
 
 class Shared(TypedDict):

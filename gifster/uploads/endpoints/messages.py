@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from gifster.imaging.sandbox import ProcessLost
 from gifster.jobs.database_errors import unreadable_column
-from gifster.jobs.mounted import Head, while_database
+from gifster.jobs.mounted import LATER, SOON, Head, while_database
 from gifster.uploads.errors import TooLarge, TypeNotAllowed, UploadError
 from gifster.uploads.storage.base import DISK_ERRORS, StorageUnavailable
 from gifster.uploads.versions.making import Busy
@@ -24,7 +24,6 @@ Headers = dict[str, str]
 MAX_PARAMETERS = 20
 #: The status that tus has of its own.
 CHECKSUM = (460, "Checksum Mismatch")
-SOON, LATER = {"Retry-After": "2"}, {"Retry-After": "30"}
 
 
 class Problem(Exception):

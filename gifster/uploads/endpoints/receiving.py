@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
+from gifster.jobs.mounted import SOON
 from gifster.uploads.endpoints.bodies import Body
 from gifster.uploads.endpoints.handler import Allow
 from gifster.uploads.endpoints.messages import (
-    SOON,
     Headers,
     Problem,
     Request,
