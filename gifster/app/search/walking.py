@@ -51,17 +51,21 @@ class Place:
         """How many of the ranked candidates are on earlier pages.
 
         Where the last ones are now tells how many before them have gone. One of them may also have
-        moved, as it is used more: then the others outvote it.
+        moved: up, as it is used more, or far down, as it was edited.
         """
         at = {candidate.id: number for number, candidate in enumerate(best)}
-        known = [at[entry_id] for entry_id in self.last if entry_id in at]
+        known = sorted(at[entry_id] for entry_id in self.last if entry_id in at)
+        # If no others have gone
+        expected = max(0, self.ranked - (len(self.last) - len(known)))
         if not known:
-            return max(0, self.ranked - len(self.last))
-        ends = [
-            here + 1 + sum(later > here for later in known[place + 1 :])
-            for place, here in enumerate(known)
-        ]
-        return sorted(ends)[len(ends) // 2]
+            return expected
+        *others, last = known
+        is_too_far = last >= expected + KNOWN
+        if not others and is_too_far:
+            return expected
+        if others and last - others[-1] > KNOWN and (is_too_far or len(others) > 1):
+            last = others[-1]
+        return last + 1
 
     def behind(self, best: Sequence[Candidate], count: int) -> "Place":
         """The place behind so many of the ranked candidates."""

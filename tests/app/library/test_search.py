@@ -265,6 +265,23 @@ def test_a_gif_that_is_used_between_two_pages_shows_no_other_twice(booted: Setti
     assert [gif.title for gif in page] == whole[:4]
 
 
+@pytest.mark.parametrize("limit", [2, 4, 10])
+def test_a_gif_that_is_edited_between_two_pages_hides_no_other(booted: Settings, limit: int):
+    # Given a page, whose last GIF then gets a title that fits less
+    for number in range(30):
+        add(f"cat {number}")
+    page, cursor = lists.list_gifs(q="cat", limit=limit)
+    whole = found("cat", limit=100)
+    page[-1].title = "a very long title in which there is also a cat somewhere"
+    page[-1].save()
+    search.put(page[-1], [])
+    assert found("cat", limit=100)[-1] == page[-1].title
+
+    # I expect the next page to go on behind the first one
+    following, _ = lists.list_gifs(q="cat", limit=limit, cursor=cursor or "")
+    assert [gif.title for gif in following] == whole[limit : 2 * limit]
+
+
 def test_a_page_behind_all_that_is_left_is_empty(booted: Settings):
     # Given a page in the middle of what a search finds
     added = [add(f"cat {number}") for number in range(4)]
