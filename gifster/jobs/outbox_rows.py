@@ -309,9 +309,8 @@ class OutboxRows(Middleware):
         why: BaseException | None = None
         if not afterwards:
             try:
-                take_new_session(
-                    outbox_database()
-                )  # in that of the job the end might fail each time
+                # In the session of the job its end might fail each time
+                take_new_session(outbox_database())
                 if Job.select().where(row_of(message), Job.leased_by == self.worker).exists():
                     tell_application(broker, message, exception)
             except BaseException as error:  # noqa: BLE001 the lease ends all the same
