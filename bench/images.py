@@ -62,7 +62,11 @@ def measure(options: Options) -> dict[str, dict[str, dict[str, Any]]]:
         sources = find(options.folder or CORPUS, Path(folder))
         for number, source in enumerate(sources := sources[: 3 if options.quick else None], 1):
             print(f"{number} of {len(sources)}: {source.name}", file=sys.stderr)
-            quality = _Quality(source)
+            try:
+                quality = _Quality(source)
+            except (OSError, EOFError, SyntaxError) as error:  # it is damaged
+                print(f"left out, as Pillow cannot show it: {error}", file=sys.stderr)
+                continue
             weighs = not options.only
             for name in options.chosen(list(engines)):
                 target = {side: Path(folder) / f"{name}-{side}.gif" for side in SIDES}
