@@ -190,7 +190,10 @@ class _Encoder:
                 track, rival, output.quality, palette
             ):
                 return False
-            self._write_webp(output, track, scaler, palette)
+            if palette is None:
+                self._write_webp(output, track, scaler)
+            else:  # of a GIF, so it may have any number of bytes
+                webp.write(output.target, track, self._plays, None, palette)
         elif output.content_type == "image/png":
             self._write_png(output, track, scaler)
         elif output.content_type == "image/avif":
@@ -214,14 +217,10 @@ class _Encoder:
         palette = _palette(scaler, _FEWER_COLORS[0])
         return palette if len(palette) // 3 <= _DRAWING_COLORS else None
 
-    def _write_webp(
-        self, output: Output, track: Track, scaler: Scaler, palette: bytes | None
-    ) -> None:
-        in_colors: tuple[None, int] = None, _FEWER_COLORS[0]
+    def _write_webp(self, output: Output, track: Track, scaler: Scaler) -> None:
         steps: list[tuple[int | None, int | None]] = [
-            *([in_colors] if palette is not None else []),
             (output.quality, None),
-            *([in_colors] if palette is None else []),  # it may be a drawing all the same
+            (None, _FEWER_COLORS[0]),  # it may be a drawing
             *((quality, None) for quality in _less_exact(output)),
             *((None, colors) for colors in _FEWER_COLORS[1:]),
         ]

@@ -234,6 +234,21 @@ def test_a_completion_that_is_given_up_marks_the_upload_failed(application: Appl
     assert Job.select().count() == 0
 
 
+def shown_by_a_killed_worker(application: Application, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A record whose first versions are shown, and whose job waits for its retry."""
+    record, swap = clip(), promotion.Promotion._swap
+
+    def swap_and_die(self: Any, *arguments: Any, **options: Any) -> bool:
+        swap(self, *arguments, **options)
+        raise Crashed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(promotion.Promotion, "_swap", swap_and_die)
+        with pytest.raises(Crashed):
+            application.deliver(enqueued("store_asset")[0])
+    return record
+
+
 @pytest.mark.parametrize("recreated", [(), ("small",)])
 @pytest.mark.parametrize("divided", [True, False])
 def test_versions_that_are_made_again_meanwhile_stay(
@@ -292,16 +307,7 @@ def test_the_retry_of_a_killed_job_keeps_versions_that_were_made_again_since(
     deleted: str,
 ):
     # Given an upload whose worker was killed when it had shown the first versions
-    record, swap = clip(), promotion.Promotion._swap
-
-    def swap_and_die(self: Any, *arguments: Any, **options: Any) -> bool:
-        swap(self, *arguments, **options)
-        raise Crashed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(promotion.Promotion, "_swap", swap_and_die)
-        with pytest.raises(Crashed):
-            application.deliver(enqueued("store_asset")[0])
+    record = shown_by_a_killed_worker(application, monkeypatch)
 
     # When versions are made again, and the job that deletes the former ones runs before the retry
     # or after it, as while the storage is away
@@ -324,16 +330,7 @@ def test_the_retry_of_a_killed_job_keeps_its_versions_under_another_name_of_the_
     application: Application, monkeypatch: pytest.MonkeyPatch, recreated: bool
 ):
     # Given an upload whose worker was killed when it had shown the first versions
-    record, swap = clip(), promotion.Promotion._swap
-
-    def swap_and_die(self: Any, *arguments: Any, **options: Any) -> bool:
-        swap(self, *arguments, **options)
-        raise Crashed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(promotion.Promotion, "_swap", swap_and_die)
-        with pytest.raises(Crashed):
-            application.deliver(enqueued("store_asset")[0])
+    record = shown_by_a_killed_worker(application, monkeypatch)
     if recreated:
         fresh(record).file.recreate_versions("small")
         run(application, "recreate_versions")
