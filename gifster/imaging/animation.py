@@ -9,12 +9,14 @@ and `video` encode them, each size from the same recording.
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import PIL.Image
 
-from gifster.imaging import apng, avif, gif, video, webp
+from gifster.imaging import apng, avif, gif, sampling, video, webp
 from gifster.imaging.frames import frames
 from gifster.imaging.gif_blocks import GifBlocks
 from gifster.imaging.gif_indices import IndexedFrames
@@ -23,6 +25,7 @@ from gifster.imaging.patches import Recording, Track
 from gifster.imaging.plan import Plan
 from gifster.imaging.reader import Reader
 from gifster.imaging.recipe import FrameFunctions
+from gifster.imaging.sampling import Sampled
 from gifster.imaging.scaler import Scaler
 from gifster.imaging.timing import WHOLE, Timing
 
@@ -34,6 +37,9 @@ _BUDGET_FACTOR = 1.8
 _HEAVY, _LESS_EXACT = 20_000, (60, 40, 20, 1)
 #: A PNG gets the first of these numbers of colours, and so does a WebP if no quality suffices.
 _FEWER_COLORS = 255, 63, 15, 3
+#: Before a drawing gets the least exact of these, it is shrunk without averaging (`sampling`), in
+#: at most so many colours.
+_SAMPLED_COLORS = 255, 15
 #: One of more pixels in all frames together gets this quality, or so many colours, at once: it is
 #: encoded twice at most, as the time of the sandbox is limited.
 _LONG, _LONG_QUALITY, _LONG_COLORS = 40_000_000, 20, 15
@@ -224,9 +230,11 @@ class _Encoder:
             *((quality, None) for quality in _less_exact(output)),
             *((None, colors) for colors in _FEWER_COLORS[1:]),
         ]
-        if _is_long(track):
+        if is_long := _is_long(track):
             steps[1:] = [(quality, None) for quality in _less_exact(output, is_long=True)]
         for quality, colors in steps:
+            if quality == _LESS_EXACT[-2] and not is_long and self._fits_sampled(output):
+                break
             palette = None if colors is None else _palette(scaler, colors)
             webp.write(output.target, track, self._plays, quality, palette)
             if _fits(output):
@@ -241,6 +249,8 @@ class _Encoder:
     def _write_png(self, output: Output, track: Track, scaler: Scaler) -> None:
         fewer_colors = (_LONG_COLORS,) if _is_long(track) else _FEWER_COLORS
         for colors in (None, *fewer_colors):
+            if colors == _FEWER_COLORS[-1] and self._fits_sampled(output):
+                break
             palette = None if colors is None else _palette(scaler, colors)
             apng.write(output.target, track, self._plays, palette)
             if _fits(output):
@@ -252,8 +262,27 @@ class _Encoder:
             budget = math.inf
         return gif.write(
             output.target, track, self._plays, scaler.samples, budget, output.quality,
-            output.most_bytes, self._gif_bytes_alike(scaler),
+            output.most_bytes, self._gif_bytes_alike(scaler), partial(self._sampling, output),
         )  # fmt: skip
+
+    def _fits_sampled(self, output: Output) -> bool:
+        """Write a WebP or PNG of few colours without averaging. Returns whether it fits."""
+        with self._sampling(output) as sampled:
+            if sampled is None:
+                return False
+            for colors in _SAMPLED_COLORS:
+                palette = sampled.palette[: 3 * colors]
+                if output.content_type == "image/png":
+                    apng.write(output.target, sampled.track, self._plays, palette)
+                else:
+                    webp.write(output.target, sampled.track, self._plays, 100, palette)
+                if _fits(output):
+                    return True
+        return False
+
+    def _sampling(self, output: Output) -> AbstractContextManager[Sampled | None]:
+        plan, functions, timing = output.plan, output.functions, output.timing
+        return sampling.sampled(self._source, self._info, plan, functions, timing)
 
     def _gif_bytes_alike(self, scaler: Scaler) -> list[int] | None:
         """The size after each frame of a GIF of the same part of the picture, if there is one."""

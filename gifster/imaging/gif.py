@@ -8,7 +8,8 @@ more it exceeds its budget.
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from gifster.imaging.gif_quantizer import GifQuantizer
 from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.palette import MAX_COLORS, PaletteSamples
 from gifster.imaging.patches import UNCHANGED, Canvas, Patch, Recording, Track
+from gifster.imaging.sampling import Sampled
 
 
 class _Quality(NamedTuple):
@@ -47,8 +49,9 @@ _LATE = 0.45
 #: A GIF that may not outgrow its original gets as many colours as fit: each time with a tolerance,
 #: and into a part of what it may have. Its bytes grow about with this root of the colours.
 _FITTED, _BYTES_ROOT = ((3, 0.9), (5, 0.9)), 2.5
-#: It gets at least so many. If that does not suffice, the others are tried in turn.
-_MIN_COLORS = 12
+#: It gets at least so many. If that does not suffice, it keeps pixels of the source as they are, in
+#: so many colours. If it cannot, or it still has too many bytes, the others are tried in turn.
+_MIN_COLORS, _SAMPLED_COLORS = 12, (MAX_COLORS, 12, 8, 6, 4)
 _LAST = (_ROUGH, *(_Quality(0.45, 20, colors) for colors in (12, 8, 6, 4, 2, 1)))
 #: When so much of all that changes is written, in at least so many frames, a GIF is given up that
 #: would come to so many times the bytes that it may have.
@@ -57,6 +60,8 @@ _SEEN, _MIN_SEEN, _TOO_MUCH = 1 / 4, 4, 1.2
 _SEEN_OF_OTHER, _TOO_MUCH_BY_OTHER = 1 / 8, 1.05
 #: Browsers display shorter frames for ten times as long.
 _MIN_DELAY_CS = 2
+#: Shrinks what the GIF shows without averaging (`sampling`).
+Sampling = Callable[[], AbstractContextManager[Sampled | None]]
 
 
 def write(  # noqa: PLR0913, PLR0917
@@ -68,6 +73,7 @@ def write(  # noqa: PLR0913, PLR0917
     quality: int | None = None,
     most_bytes: float = math.inf,
     other: Sequence[int] | None = None,
+    sampling: Sampling | None = None,
 ) -> list[int]:
     """Write a GIF.
 
@@ -79,11 +85,12 @@ def write(  # noqa: PLR0913, PLR0917
       most_bytes: a GIF of more bytes is encoded as roughly as it takes.
       other: the size of a GIF of the same frames in another size, after each of them. It tells
         early how many bytes this one will have.
+      sampling: shrinks it without averaging. A GIF that would have very few colours is made so.
 
     Returns:
       its size after each frame of the track (bytes).
     """
-    tries = _Tries(target, track, plays, samples, other)
+    tries = _Tries(target, track, plays, samples, other, sampling)
     if quality is not None:
         tolerance = round((100 - quality) * _TOLERANCE_STEP)
         wanted = _Quality(tolerance**2 * 0.06, tolerance)
@@ -116,19 +123,22 @@ def write_still(
     picture: PIL.Image.Image,
     quality: int | None = None,
     most_bytes: float = math.inf,
+    sampling: Sampling | None = None,
 ) -> None:
     """Write a GIF of one picture (RGB or RGBA), as a frame of an animation is written.
 
     Parameters:
       quality: 1 to 100; None is the most exact.
       most_bytes: a GIF of more bytes is made less exact.
+      sampling: that of `write()`.
     """
     made = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGBA")
     samples = PaletteSamples(ImageInfo("image/gif", *made.size))
     samples.add(0, made, made, made)
     with Recording() as recording:
         recording.add(0, [Patch(made, (0, 0, *made.size))])
-        write(target, recording.track(0, made.size), 1, samples, math.inf, quality, most_bytes)
+        track = recording.track(0, made.size)
+        write(target, track, 1, samples, math.inf, quality, most_bytes, sampling=sampling)
 
 
 class _TooLarge(Exception):
@@ -147,16 +157,17 @@ class _TooLarge(Exception):
 class _Tries:
     """Writes one GIF, each time in another quality. The parameters are those of `write()`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917
         self,
         target: Path,
         track: Track,
         plays: int,
         samples: PaletteSamples,
         other: Sequence[int] | None = None,
+        sampling: Sampling | None = None,
     ) -> None:
         self._target, self._track, self._plays = target, track, plays
-        self._samples, self._other = samples, other
+        self._samples, self._other, self._sampling = samples, other, sampling
         #: How many pixels each frame and all before it change.
         self._changed = list(accumulate(track.areas))
 
@@ -205,10 +216,34 @@ class _Tries:
                 return self.write(tried, most_bytes)
             except _TooLarge as error:
                 part = error.part
+        if self._sampling is not None:
+            with self._sampling() as sampled:
+                if sampled is not None:
+                    for colors in _SAMPLED_COLORS:
+                        with contextlib.suppress(_TooLarge):
+                            return self._write_sampled(sampled, colors, most_bytes)
         for last in _LAST:
             with contextlib.suppress(_TooLarge):
                 return self.write(last, most_bytes)
         return self.write(_LAST[-1])
+
+    def _write_sampled(self, sampled: Sampled, colors: int, most_bytes: float) -> list[int]:
+        """Write what was shrunk without averaging, in at most so many colours."""
+        sizes: list[int] = []
+        palette = sampled.palette[: 3 * colors]
+        with self._target.open("wb") as file:
+            writer = GifQuantizer(file, sampled.track.size, palette, 0, thorough=True)
+            writer.begin(self._plays)
+            for patch, delay_cs in _in_centiseconds(sampled.track):
+                writer.add_patch(patch, delay_cs)
+                sizes.append(file.tell())
+                if sizes[-1] > most_bytes:
+                    raise _TooLarge(len(sizes) / len(sampled.track))
+            writer.end()
+            sizes[-1] = file.tell()
+        if sizes[-1] > most_bytes:
+            raise _TooLarge(1.0)
+        return sizes
 
     def _fewer_colors(self, tried: _Quality, part: float) -> int:
         """How many colours fit, if a GIF of some quality may have such a part of its bytes."""

@@ -19,12 +19,19 @@ class GifQuantizer(GifWriter):
     Parameters:
       palette: RGB, 3 bytes for each of at most 255 colours. The index after them is transparent.
       tolerance: a pixel is drawn again only if a channel changes by more than this.
+      thorough: that of `GifWriter`.
     """
 
     def __init__(
-        self, file: BinaryIO, size: tuple[int, int], palette: bytes, tolerance: int
+        self,
+        file: BinaryIO,
+        size: tuple[int, int],
+        palette: bytes,
+        tolerance: int,
+        *,
+        thorough: bool = False,
     ) -> None:
-        super().__init__(file, size, palette + bytes(3), len(palette) // 3)
+        super().__init__(file, size, palette + bytes(3), len(palette) // 3, thorough=thorough)
         self._nearest = NearestColors(palette)
         self._tolerance = tolerance
         #: The colours of the picture that is shown now, before they were reduced.

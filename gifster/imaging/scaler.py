@@ -37,12 +37,20 @@ class Scaler:
       functions: the caller's functions that get each frame afterwards.
       info: facts of the source.
       larger: the scaler whose result this one shrinks; None means the source itself.
+      averages: whether pixels are averaged; if not, each is one of the source.
     """
 
     def __init__(
-        self, plan: Plan, functions: FrameFunctions, info: ImageInfo, larger: "Scaler | None"
+        self,
+        plan: Plan,
+        functions: FrameFunctions,
+        info: ImageInfo,
+        larger: "Scaler | None" = None,
+        *,
+        averages: bool = True,
     ) -> None:
         self._plan, self._functions, self._larger = plan, functions, larger
+        self._averages = averages
         self.size = plan.size
         #: The picture, and the canvas around it, if there is one.
         self._inner = (plan.width, plan.height)
@@ -154,6 +162,8 @@ class Scaler:
         inner = (exact[0] - around[0], exact[1] - around[1],
                  min(exact[2], right) - around[0], min(exact[3], bottom) - around[1])  # fmt: skip
         size = box[2] - box[0], box[3] - box[1]
+        if not self._averages:
+            return Patch(piece.resize(size, Resampling.NEAREST, box=inner), box)
         narrow = piece.mode == "RGBA" and min(scale_x, scale_y) >= _NARROW_FROM
         filter = _NARROW_FILTER if narrow else _FILTER
         if piece.mode == "RGBA" and self._is_multiplied:

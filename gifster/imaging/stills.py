@@ -1,12 +1,14 @@
 """Make still pictures: decode the first frame of an image once, and write each version from it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import PIL.Image
-from PIL.Image import Quantize
+from PIL import ImageChops, ImageStat
+from PIL.Image import Quantize, Resampling
 
 from gifster.imaging import (
     appearance,
@@ -18,6 +20,7 @@ from gifster.imaging import (
     memory,
     pillow,
     png_frames,
+    sampling,
 )
 from gifster.imaging.appearance import Appearance
 from gifster.imaging.boxes import Box
@@ -41,6 +44,8 @@ _OPTIONS: dict[str, _Options] = {
 #: A still that may not outgrow its original gets the first of these qualities, and then the first
 #: of these numbers of colours, in which it does not.
 _LESS_EXACT, _FEWER_COLORS = (70, 50, 30, 15, 1), (256, 128, 64, 32, 16, 8, 4, 2)
+#: Before it gets so few, it is tried without averaging, if that differs less.
+_VERY_FEW = 4
 #: The colours of a picture of more pixels are chosen in less memory, and not as well.
 _MOST_EXACT = 1_000_000
 #: The colours of one of more pixels than that do not fit into the memory of the sandbox.
@@ -69,7 +74,9 @@ class Picture(NamedTuple):
             pixels = pixels.reduce(_MANY_REDUCED)
         return turned(pixels, self.orientation)
 
-    def part(self, box: Box, size: tuple[int, int]) -> PIL.Image.Image:
+    def part(
+        self, box: Box, size: tuple[int, int], filter: Resampling = Resampling.LANCZOS
+    ) -> PIL.Image.Image:
         """A part of the upright picture in another size, upright.
 
         Only the part is turned: that takes less memory than turning all of it.
@@ -82,7 +89,7 @@ class Picture(NamedTuple):
         if stored != (0, 0, *pixels.size):
             pixels = pixels.crop(stored)
         stored_size = upright_size(*size, self.orientation)
-        return turned(pixels.resize(stored_size, PIL.Image.Resampling.LANCZOS), self.orientation)
+        return turned(pixels.resize(stored_size, filter), self.orientation)
 
     def _cropped(self, box: Box, stored: Box) -> PIL.Image.Image:
         """A part of the upright picture; the picture itself if that is the part."""
@@ -160,16 +167,14 @@ def write(
     plan = recipe.plan(info.width, info.height)
     width, height = picture.upright_size
     plan = plan.scaled(width / info.width, height / info.height)
-    made = picture.part(plan.part, (plan.width, plan.height))
-    if plan.padding is not None:
-        made = Backdrop(plan.padding).whole(made)
-    if recipe.functions and made is picture.pixels:
-        made = made.copy()  # they may draw on it
-    for function in recipe.functions:
-        made = function(made)
+    made = _made(picture, plan, recipe)
+    sampled = partial(_made, picture, plan, recipe, Resampling.NEAREST)
     format = pillow.FORMATS[recipe.result_type(info.content_type)]
     if format == "GIF":
-        gif.write_still(target, made, recipe.percent, most_bytes)
+        gif.write_still(
+            target, made, recipe.percent, most_bytes,
+            lambda: sampling.of_picture(sampled()),
+        )  # fmt: skip
         return
     made = _on_white(made) if format == "JPEG" else made
     options = _OPTIONS.get(format, {})
@@ -177,15 +182,36 @@ def write(
         options = options | {"quality": recipe.percent}
     made.info = {}
     made.save(target, format, **options)
-    less_exact = _less_exact(made, format, options)
+    less_exact = _less_exact(made, format, options, sampled)
     while target.stat().st_size > most_bytes and (less := next(less_exact, None)) is not None:
         less[0].save(target, format, **less[1])
 
 
+def _made(
+    picture: Picture, plan: Plan, recipe: Image, filter: Resampling = Resampling.LANCZOS
+) -> PIL.Image.Image:
+    """What a plan makes of a picture, and the recipe's functions of that."""
+    made = picture.part(plan.part, (plan.width, plan.height), filter)
+    if plan.padding is not None:
+        made = Backdrop(plan.padding).whole(made)
+    if recipe.functions and made is picture.pixels:
+        made = made.copy()  # they may draw on it
+    for function in recipe.functions:
+        made = function(made)
+    return made
+
+
 def _less_exact(
-    picture: PIL.Image.Image, format: str, options: _Options
+    picture: PIL.Image.Image,
+    format: str,
+    options: _Options,
+    sampled: Callable[[], PIL.Image.Image],
 ) -> Iterator[tuple[PIL.Image.Image, _Options]]:
-    """What has fewer and fewer bytes than a picture that is saved with these options."""
+    """What has fewer and fewer bytes than a picture that is saved with these options.
+
+    Parameters:
+      sampled: makes the picture without averaging: a drawing keeps its few colours.
+    """
     without_loss = {"lossless": True, "quality": 100, "optimize": True}  # as far as it is known
     pixels = picture.width * picture.height
     if format == "PNG" and pixels <= _MOST_REDUCED and _is_grey(picture):
@@ -200,7 +226,27 @@ def _less_exact(
         is_exact = picture.mode == "RGB" and (pixels <= _MOST_EXACT or has_few)
         method = Quantize.MEDIANCUT if is_exact else Quantize.FASTOCTREE
         for colors in _FEWER_COLORS:
-            yield picture.quantize(colors, method, dither=PIL.Image.Dither.NONE), without_loss
+            reduced = picture.quantize(colors, method, dither=PIL.Image.Dither.NONE)
+            if colors <= _VERY_FEW and _error(made := sampled(), picture) < _error(
+                reduced.convert(picture.mode), picture
+            ):
+                yield _in_palette(made), without_loss
+            yield reduced, without_loss
+
+
+def _error(picture: PIL.Image.Image, wanted: PIL.Image.Image) -> float:
+    """How far a picture is off another, seen from where dithered pixels become one colour."""
+    mode = "RGBa" if wanted.mode == "RGBA" else "RGB"
+    seen, to_be_seen = (one.convert(mode).reduce(2) for one in (picture, wanted))
+    return sum(ImageStat.Stat(ImageChops.difference(seen, to_be_seen)).sum2)
+
+
+def _in_palette(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """The same picture with a palette, if it has few colours."""
+    if picture.getcolors(_FEWER_COLORS[0]) is None:
+        return picture
+    method = Quantize.MEDIANCUT if picture.mode == "RGB" else Quantize.FASTOCTREE
+    return picture.quantize(_FEWER_COLORS[0], method, dither=PIL.Image.Dither.NONE)
 
 
 def _is_grey(picture: PIL.Image.Image) -> bool:

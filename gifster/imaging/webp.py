@@ -55,7 +55,7 @@ def write(
     """Write an animated WebP that plays `plays` times, or forever if that is 0.
 
     Parameters:
-      quality: 1 to 100; None is ours.
+      quality: 1 to 100; None is ours. With a palette, it is the effort.
       palette: RGB, 3 bytes for each of at most 255 colours, to which it is reduced, and then kept
         without loss. Drawings may have fewer bytes so.
     """
@@ -64,7 +64,7 @@ def write(
     effort, method = quality or QUALITY, _METHOD
     if palette is not None:
         pictures = _in_colors_of(palette, pictures)
-        effort, method = _LOSSLESS_EFFORT, _LOSSLESS_METHOD
+        effort, method = quality or _LOSSLESS_EFFORT, _LOSSLESS_METHOD
     sequence = FrameSequence(pictures, len(delays))
     # No key frames: nobody seeks in it.
     sequence.save(

@@ -3,6 +3,7 @@
 import io
 import random
 from collections.abc import Callable
+from operator import sub
 from pathlib import Path
 
 import PIL.Image
@@ -222,3 +223,58 @@ def test_an_animation_shows_something_whatever_its_bytes(tmp_path: Path):
     assert probe(target).frames == 4
     with PIL.Image.open(target) as made:
         assert len(made.convert("RGB").getcolors() or []) > 1
+
+
+def pixel_art(number: int = 0) -> PIL.Image.Image:
+    """A drawing in sixteen colours, flat or dithered, as of old games."""
+    chance = random.Random(number)
+    levels = (0, 84, 168, 252)
+    colors = [(chance.choice(levels), chance.choice(levels), 84 * (n % 4)) for n in range(16)]
+    picture = PIL.Image.new("RGB", (100, 100), colors[0])
+    draw = PIL.ImageDraw.Draw(picture)
+    for part, color in enumerate(colors):
+        left, top = 25 * (part % 4), 25 * (part // 4)
+        draw.rectangle((left + 4, top + 4, left + 12, top + 12), fill=color)
+        for x in range(left, left + 24, 2):
+            draw.point([(x, top + y) for y in range(20) if chance.random() < 0.5], fill=color)
+    return picture
+
+
+def dithered() -> PIL.Image.Image:
+    """A gradient in five colours, as of old scanners."""
+    gradient = PIL.Image.linear_gradient("L").resize((300, 300))
+    picture = PIL.Image.merge("RGB", (gradient, gradient.rotate(90), gradient.rotate(180)))
+    return picture.quantize(palette=picture.quantize(5))
+
+
+PIXEL_ART: dict[str, Callable[[], bytes]] = {
+    "dithered PNG": lambda: saved("PNG", dithered(), optimize=True),
+    "GIF": lambda: saved("GIF", pixel_art().quantize(16, dither=0), optimize=True),
+    "animated GIF": lambda: saved(
+        "GIF", *(pixel_art(number).quantize(16, dither=0) for number in range(5))
+    ),
+    "animated WebP": lambda: saved("WEBP", *map(pixel_art, range(5)), lossless=True, quality=100),
+    "dithered animated PNG": lambda: saved(
+        "PNG", *(dithered().rotate(90 * number) for number in range(4))
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PIXEL_ART)
+def test_a_drawing_of_few_bytes_keeps_its_colours(tmp_path: Path, kind: str):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(original := PIXEL_ART[kind]())
+
+    width = round(0.9 * probe(source).width)
+
+    images.make(source, {target: Image().fit(width, width)})
+
+    assert target.stat().st_size <= len(original)
+    assert probe(target).frames == probe(source).frames
+    with PIL.Image.open(source) as wanted, PIL.Image.open(target) as made:
+        for number in range(probe(source).frames):
+            wanted.seek(number)
+            made.seek(number)
+            has = [color for _, color in made.convert("RGB").getcolors(1 << 16)]
+            for _, color in wanted.convert("RGB").getcolors(1 << 16):
+                assert any(max(map(abs, map(sub, color, other))) < 30 for other in has), color
