@@ -19,6 +19,7 @@ import PIL.Image
 from gifster.imaging import apng, avif, gif, sampling, video, webp
 from gifster.imaging.frames import frames
 from gifster.imaging.gif_blocks import GifBlocks
+from gifster.imaging.gif_frames import DecodedGif
 from gifster.imaging.gif_indices import IndexedFrames
 from gifster.imaging.image_info import VIDEO_TYPES, ImageInfo
 from gifster.imaging.patches import Recording, Track
@@ -82,7 +83,7 @@ def encode(
     info: ImageInfo,
     outputs: Sequence[Output],
     on_frame: FrameCallback,
-    indexed: IndexedFrames | None = None,
+    known: IndexedFrames | DecodedGif | None = None,
 ) -> Iterator[Path]:
     """Make animations of another, in the order of `outputs`.
 
@@ -95,7 +96,7 @@ def encode(
       source: the animation, in any format that can be read.
       info: what `probe()` returned for it.
       on_frame: is called with every frame of the first timing.
-      indexed: the frames of the source, if they are known without decoding.
+      known: what has the frames of the source, if they are known already.
 
     Returns:
       an iterator over the targets, each when its file is complete.
@@ -105,7 +106,7 @@ def encode(
     """
     for timing in dict.fromkeys(output.timing for output in outputs) or [WHOLE]:
         timed = [output for output in outputs if output.timing == timing]
-        yield from _encode_timed(source, info, timed, timing, on_frame, indexed)
+        yield from _encode_timed(source, info, timed, timing, on_frame, known)
         on_frame = _ignore
 
 
@@ -119,13 +120,13 @@ def _encode_timed(  # noqa: PLR0913, PLR0917
     outputs: Sequence[Output],
     timing: Timing,
     on_frame: FrameCallback,
-    indexed: IndexedFrames | None,
+    known: IndexedFrames | DecodedGif | None,
 ) -> Iterator[Path]:
     count = timing.count(info.frames, info.duration_ms)
     scalers = _scalers(replace(info, frames=count), outputs)
     encoder = _Encoder(source, info)
     with Recording() as recording:
-        composed = None if indexed is None else indexed.frames()
+        composed = None if known is None else known.frames()
         for number, frame in enumerate(frames(source, info, timing, composed)):
             on_frame(number, frame.picture)
             recording.add(frame.delay_ms, [scaler.patch(number, frame) for scaler in scalers])

@@ -5,6 +5,7 @@ transparent, and copies the whole picture for each frame.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,48 @@ from gifster.imaging.masks import selecting
 from gifster.imaging.reader import Reader
 
 _BLACK = b"\0\0\0"
+#: The frames of a GIF are kept if they have at most so many pixels, of a byte each.
+_KEPT_PIXELS = 16_000_000
+
+#: A frame, and its pixels (P).
+DecodedFrame = tuple[GifFrame, PIL.Image.Image]
+
+
+class DecodedGif:
+    """A GIF whose frames are decoded once, however often they are asked for, unless they have too
+    many pixels to be kept.
+
+    Parameters:
+      info: what `probe()` returned for it.
+
+    Raises, as frames are asked for:
+      Unreadable: the first frame cannot be decoded.
+    """
+
+    def __init__(self, source: Path, info: ImageInfo) -> None:
+        self._source, self._info = source, info
+        self._is_kept = info.width * info.height * info.frames <= _KEPT_PIXELS
+        self._decoding = decoded(source)
+        self._kept: list[DecodedFrame] = []
+
+    def __iter__(self) -> Iterator[DecodedFrame]:
+        """The frames, each with its pixels (P). Do not change these."""
+        if not self._is_kept:
+            yield from decoded(self._source)
+            return
+        for number in count():
+            if number == len(self._kept):
+                following = next(self._decoding, None)
+                if following is None:
+                    return
+                self._kept.append(following)
+            yield self._kept[number]
+
+    def frames(self) -> Iterator[Frame]:
+        """What `frames()` returns."""
+        if not self._is_kept:
+            return frames(self._source, self._info)
+        return _composed(self._info, ((frame, pixels.copy()) for frame, pixels in self))
 
 
 def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
@@ -32,10 +75,14 @@ def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
     Raises:
       Unreadable: the first frame cannot be decoded.
     """
+    return _composed(info, decoded(source))
+
+
+def _composed(info: ImageInfo, decoded: Iterable[DecodedFrame]) -> Iterator[Frame]:
     whole = (0, 0, info.width, info.height)
     canvas, cleared = _Canvas((info.width, info.height)), None
     compares = info.width * info.height <= MAX_COMPARED_PIXELS
-    for number, (frame, indices) in enumerate(without_needless_disposal(decoded(source))):
+    for number, (frame, indices) in enumerate(without_needless_disposal(decoded)):
         fills = frame.box == whole and not canvas.is_opaque
         drawn = _in_colors(frame, indices, may_be_opaque=fills)
         changed = whole if number == 0 else intersection(union(frame.box, cleared), whole)
@@ -76,7 +123,7 @@ def first(source: Path, info: ImageInfo) -> PIL.Image.Image:
     return indices
 
 
-def decoded(source: Path) -> Iterator[tuple[GifFrame, PIL.Image.Image]]:
+def decoded(source: Path) -> Iterator[DecodedFrame]:
     """The frames of a GIF, each with its pixels (P).
 
     Browsers stop at a damaged frame, or show nothing from there on. Here it is shown as far as it
@@ -91,14 +138,14 @@ def decoded(source: Path) -> Iterator[tuple[GifFrame, PIL.Image.Image]]:
 
 
 def without_needless_disposal(
-    frames: Iterable[tuple[GifFrame, PIL.Image.Image]],
-) -> Iterator[tuple[GifFrame, PIL.Image.Image]]:
+    frames: Iterable[DecodedFrame],
+) -> Iterator[DecodedFrame]:
     """The same frames, of which none is cleared or restored where the next one draws all pixels.
 
     Many programs have every frame cleared. As that says nothing of what changes, all frames would
     have to be drawn as a whole.
     """
-    last: tuple[GifFrame, PIL.Image.Image] | None = None
+    last: DecodedFrame | None = None
     for frame, indices in frames:
         if last is not None:
             before, its_indices = last

@@ -8,7 +8,6 @@ palette is put into the order in which its codes are shortest.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, compress
-from pathlib import Path
 
 import PIL.Image
 from PIL import ImageChops
@@ -17,7 +16,7 @@ from gifster.imaging.boxes import Box, intersection, is_empty, moved, union
 from gifster.imaging.delays import displayed_ms
 from gifster.imaging.frame import Frame
 from gifster.imaging.gif_blocks import CLEARED, RESTORED, GifFrame
-from gifster.imaging.gif_frames import decoded
+from gifster.imaging.gif_frames import DecodedGif
 from gifster.imaging.gif_writer import Change
 from gifster.imaging.masks import mapped, mask_above
 
@@ -39,8 +38,8 @@ class IndexedFrames:
       palette: RGB, 3 bytes for each colour; the first is transparent.
     """
 
-    def __init__(self, source: Path, size: tuple[int, int], *, only_used: bool) -> None:
-        self._source, self._size = source, size
+    def __init__(self, gif: DecodedGif, size: tuple[int, int], *, only_used: bool) -> None:
+        self._gif, self._size = gif, size
         self._numbers = _Numbers(only_used=only_used)
         self._kept: list[Step] | None = []
         drawn: list[set[int]] = []
@@ -63,7 +62,7 @@ class IndexedFrames:
             self._places[number] = place
 
     @classmethod
-    def of(cls, source: Path, size: tuple[int, int]) -> "IndexedFrames | None":
+    def of(cls, gif: DecodedGif, size: tuple[int, int]) -> "IndexedFrames | None":
         """Those of a GIF; None if it has more colours.
 
         Most GIFs have one palette of no more colours, and which of them are used need not be
@@ -71,7 +70,7 @@ class IndexedFrames:
         """
         for only_used in (False, True):
             try:
-                return cls(source, size, only_used=only_used)
+                return cls(gif, size, only_used=only_used)
             except _TooManyColors:
                 pass
         return None
@@ -84,9 +83,9 @@ class IndexedFrames:
             else:
                 yield change._replace(indices=mapped(change.indices, self._places)), delay_cs
 
-    def frames(self) -> Iterator[Frame] | None:
-        """The same as `gif_frames.frames()` returns, without decoding; None if that is not kept."""
-        return None if self._kept is None else self._composed(self._kept)
+    def frames(self) -> Iterator[Frame]:
+        """The same as `gif_frames.frames()` returns, composed from what is kept if all is."""
+        return self._gif.frames() if self._kept is None else self._composed(self._kept)
 
     def _composed(self, kept: Sequence[Step]) -> Iterator[Frame]:
         palette = b"".join([_BLACK, *self._numbers.colors])
@@ -109,7 +108,7 @@ class IndexedFrames:
         whole, canvas = (0, 0, *self._size), PIL.Image.new("L", self._size, TRANSPARENT)
         #: What the last frame does to its box: the box, and the indices that it gets.
         disposal: tuple[Box, PIL.Image.Image | int] | None = None
-        for frame, indices in decoded(self._source):
+        for frame, indices in self._gif:
             drawn = mapped(indices, self._numbers.table(frame, indices))
             box = changed = intersection(frame.box, whole)
             if disposal is not None:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from gifster.imaging import gif_local_colors, stripping
 from gifster.imaging.gif_blocks import GifBlocks
-from gifster.imaging.gif_frames import decoded, without_needless_disposal
+from gifster.imaging.gif_frames import DecodedGif, without_needless_disposal
 from gifster.imaging.gif_image import control, descriptor, header
 from gifster.imaging.gif_indices import TRANSPARENT, IndexedFrames
 from gifster.imaging.gif_writer import GifWriter
@@ -24,48 +24,49 @@ from gifster.imaging.reader import Reader
 _MAX_STILL_PIXELS, _MAX_COMPARED_PIXELS = 16_000_000, 2_500_000
 
 
-def rewrite(source: Path, info: ImageInfo, target: Path) -> IndexedFrames | None:
+def rewrite(source: Path, info: ImageInfo, target: Path) -> IndexedFrames | DecodedGif:
     """Write a GIF again, in no more bytes than it has.
 
     Parameters:
       info: what `probe()` returned for it.
 
     Returns:
-      its frames, if they have few colours.
+      what has its frames, as far as they are known now.
 
     Raises:
       Unreadable: its first frame cannot be decoded.
     """
     size, plays = (info.width, info.height), 1 if info.loop is None else info.loop
+    gif = DecodedGif(source, info)
     with target.open("wb") as file:
-        indexed = IndexedFrames.of(source, size) if info.frames > 1 else None
-        is_written = _write(file, source, info, plays, indexed)
+        indexed = IndexedFrames.of(gif, size) if info.frames > 1 else None
+        is_written = _write(file, source, info, plays, indexed or gif)
     if not is_written or target.stat().st_size >= sum(map(len, _stripped(source, size, plays))):
         with target.open("wb") as file:
             file.writelines(_stripped(source, size, plays))
     if target.stat().st_size > source.stat().st_size:
         _keep_blocks(source, target)
-    return indexed
+    return indexed or gif
 
 
 def _write(
-    file: BinaryIO, source: Path, info: ImageInfo, plays: int, indexed: IndexedFrames | None
+    file: BinaryIO, source: Path, info: ImageInfo, plays: int, gif: IndexedFrames | DecodedGif
 ) -> bool:
     """Write all frames anew, unless that would take too much memory. Returns whether it did."""
     size = info.width, info.height
-    if info.frames == 1:
+    if info.frames == 1 and isinstance(gif, DecodedGif):
         if size[0] * size[1] > _MAX_STILL_PIXELS:
             return False
-        gif_local_colors.write_still(file, size, *next(decoded(source)))
+        gif_local_colors.write_still(file, size, *next(iter(gif)))
         return True
-    if indexed is not None:
-        writer = GifWriter(file, size, indexed.palette, TRANSPARENT, thorough=True)
+    if isinstance(gif, IndexedFrames):
+        writer = GifWriter(file, size, gif.palette, TRANSPARENT, thorough=True)
         writer.begin(plays)
-        for change, delay_cs in indexed:
+        for change, delay_cs in gif:
             writer.add(change, delay_cs)
         writer.end()
     elif size[0] * size[1] <= _MAX_COMPARED_PIXELS:
-        frames = without_needless_disposal(decoded(source))
+        frames = without_needless_disposal(gif)
         gif_local_colors.write(file, size, plays, _global_palette(source), frames)
     else:
         return False

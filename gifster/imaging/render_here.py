@@ -88,14 +88,14 @@ def render_here(  # noqa: PLR0913, PLR0917
     )
     if still_recipes or info.frames == 1:
         yield from _render_stills(source, info, read, still_recipes, fingerprinting.fingerprinter)
-    indexed = gif_rewriter.rewrite(source, info, rewritten[0]) if rewritten else None
+    known = gif_rewriter.rewrite(source, info, rewritten[0]) if rewritten else None
     for number, target in enumerate(rewritten):
         if number:
             shutil.copyfile(rewritten[0], target)
         yield target
     if info.frames > 1:
         # The first target is complete only after the last frame was read.
-        targets = animation.encode(source, read, outputs, fingerprinting.add, indexed)
+        targets = animation.encode(source, read, outputs, fingerprinting.add, known)
         first = next(targets, None)
         yield fingerprinting.fingerprint()
         for target in [] if first is None else chain([first], targets):

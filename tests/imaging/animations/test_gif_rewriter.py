@@ -14,6 +14,7 @@ from gifster.imaging import Image, gif_rewriter, render_unsandboxed
 from gifster.imaging.frame import Frame
 from gifster.imaging.frames import frames
 from gifster.imaging.gif_blocks import GifBlocks
+from gifster.imaging.gif_frames import DecodedGif
 from gifster.imaging.gif_indices import IndexedFrames
 from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.probe import probe
@@ -92,11 +93,11 @@ def test_a_rewritten_gif_shows_the_same_pixels_at_every_moment(
     assert probe(target).loop == 0
 
     # And the other versions to get these pictures too, without decoding
-    indexed = IndexedFrames.of(tmp_path / "source", SIZE)
+    source = tmp_path / "source"
+    gif = DecodedGif(source, probe(source))
+    indexed = IndexedFrames.of(gif, SIZE)
     assert indexed is not None
-    composed = indexed.frames()
-    assert composed is not None
-    assert merged(composed) == shown(tmp_path / "source")
+    assert merged(indexed.frames()) == merged(gif.frames()) == shown(source)
 
 
 @pytest.mark.parametrize("disposal", range(4))
@@ -229,9 +230,9 @@ def test_versions_with_the_pixels_of_the_gif_are_rewritten_once(
     written: list[Path] = []
     rewrite = gif_rewriter.rewrite
 
-    def noted(path: Path, info: ImageInfo, target: Path) -> None:
+    def noted(path: Path, info: ImageInfo, target: Path) -> object:
         written.append(target)
-        rewrite(path, info, target)
+        return rewrite(path, info, target)
 
     monkeypatch.setattr(gif_rewriter, "rewrite", noted)
     recipes = {thumb: Image().fit(220, 220), preview: Image().fit(480, 480)}
