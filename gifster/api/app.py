@@ -1,6 +1,8 @@
 """The application put together: what each request meets, the `routes`, and the files. `build()` is
 what the server calls."""
 
+from functools import partial
+
 import falcon.asgi
 from falcon.asgi import Request, Response
 from falcon.media import JSONHandler
@@ -33,7 +35,7 @@ from gifster.app.logs import log_to_stderr
 from gifster.app.settings import Settings, load
 from gifster.jobs.page import rendering
 from gifster.jobs.parent import end_with_parent
-from gifster.uploads.config import storage
+from gifster.uploads.config import away_in_use, storage
 
 #: Types as which browsers may show stored files. SVG is not among them: it can have scripts.
 SHOWN = ("image/gif", "image/png", "image/jpeg", "image/webp", "image/avif", "video/")
@@ -90,7 +92,14 @@ def _serve_files(app: falcon.asgi.App[Request, Response], context: Context) -> F
     root = settings.store.root.absolute()
     source = root if settings.store.kind == "local" else storage("store")
     access = MediaAccess(context)
-    media = Files(f"{MEDIA}/", source, context.read, types=SHOWN, check=access)
+    media = Files(
+        f"{MEDIA}/",
+        source,
+        context.read,
+        types=SHOWN,
+        check=access,
+        away=partial(away_in_use, "store"),
+    )
     if settings.store.kind != "s3":
         app.add_sink(media, f"{MEDIA}/")
     return media

@@ -17,6 +17,7 @@ from falcon.asgi import Request, Response
 from gifster.api.adapter import RECEIVE, Receive
 from gifster.api.opened import Opened, open_below, open_stored
 from gifster.api.problems import Problem
+from gifster.uploads import StorageUnavailable
 from gifster.uploads.storage.base import Storage, is_key
 
 Read = Callable[..., Awaitable[Any]]
@@ -41,6 +42,7 @@ class Files:
       types: the beginnings of the content types that stay. Files of other types become attachments
         of type `application/octet-stream`. Empty: all types stay.
       check: who may have a file; None: everybody.
+      away: says why none of the files is there now; empty if that is not so.
     """
 
     def __init__(  # noqa: PLR0913 options, each with a default
@@ -52,9 +54,11 @@ class Files:
         follow_links: bool = False,
         types: tuple[str, ...] = (),
         check: Check | None = None,
+        away: Callable[[], str] = str,
     ) -> None:
         self._prefix, self._source, self._read = prefix, source, read
         self._follow_links, self._types, self._check = follow_links, types, check
+        self._away = away
 
     async def __call__(self, req: Request, resp: Response | None, **_: object) -> None:
         if resp is None:
@@ -96,9 +100,14 @@ class Files:
                 file.close()
 
     def _open(self, key: str) -> Opened:
-        if isinstance(self._source, Path):
-            return open_below(self._source, key, follow_links=self._follow_links)
-        return open_stored(self._source, key)
+        try:
+            if isinstance(self._source, Path):
+                return open_below(self._source, key, follow_links=self._follow_links)
+            return open_stored(self._source, key)
+        except falcon.HTTPNotFound:
+            if reason := self._away():
+                raise StorageUnavailable(reason) from None
+            raise
 
     def _head(
         self, req: Request, resp: Response, key: str, file: Opened, known: int | None

@@ -34,7 +34,7 @@ from gifster.jobs import Job, clock
 from gifster.jobs.database_errors import fault_of, is_database_error
 from gifster.jobs.losses import doubts
 from gifster.uploads import S3Storage, Storage
-from gifster.uploads.config import storage
+from gifster.uploads.config import storage, storage_to_write
 from gifster.uploads.storage.base import clock_of
 from gifster.uploads.storage.s3 import PART_BYTES
 
@@ -282,7 +282,7 @@ def _storage(name: str, fetch: Fetch | None = None) -> str:
     Parameters:
       fetch: gets the answer to a URL; None for a storage that browsers do not reach.
     """
-    kept = storage(name)
+    kept = storage_to_write(name)
     sizes = (SMALL_BYTES, IN_PARTS_BYTES) if isinstance(kept, S3Storage) else (SMALL_BYTES,)
     fetched = ""
     for size in sizes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from gifster.uploads.storage.base import Storage
+from gifster.uploads.storage.base import Storage, StorageUnavailable, away
 
 T = TypeVar("T")
 
@@ -33,6 +33,8 @@ _METHODS = ("upload", "open", "exists", "delete", "url")
 _QUEUE = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]*")
 #: What changes with the options, each with the function that changes it: the framework's actors.
 _followers: MutableMapping[Any, Callable[[Any], None]] = weakref.WeakKeyDictionary()
+#: Each says whether rows that it knows name a file of a storage, by its name.
+_witnesses: list[Callable[[str], bool]] = []
 
 
 def follow(follower: T, apply: Callable[[T], None]) -> None:
@@ -107,3 +109,36 @@ def storage(name: str) -> Storage:
     except KeyError:
         known = ", ".join(config.storages) or "none; call gifster.uploads.configure() at start"
         raise LookupError(f"there is no upload storage {name!r} (known: {known})") from None
+
+
+def witness(names_files: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Have `away_in_use()` ask a function whether rows name a file of a storage, by its name.
+    A decorator."""
+    _witnesses.append(names_files)
+    return names_files
+
+
+def away_in_use(name: str) -> str:
+    """Why a storage is away in which rows name files, and what to do; empty if it is there, cannot
+    tell, or has nothing to lose."""
+    kept = storage(name)
+    try:
+        if away(kept) and any(names_files(name) for names_files in _witnesses):
+            return away(kept)  # a row may have come since, and its file before
+    except PermissionError:  # nobody may list it, so it is there
+        pass
+    return ""
+
+
+def storage_to_write(name: str) -> Storage:
+    """The storage with that name, to keep a new file.
+
+    Raises:
+      LookupError: as `storage()`.
+      StorageUnavailable: it is not there, and rows name files in it. It would look as if it were,
+        once something is written in its place, and these files would count as lost.
+    """
+    kept = storage(name)
+    if reason := away_in_use(name):
+        raise StorageUnavailable(reason)
+    return kept

@@ -6,7 +6,9 @@ companion columns beside a mounted one, which are found by name (`fields.py`). `
 database's side, `attacher.py` what assigning and saving do.
 """
 
+import json
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import peewee
@@ -19,7 +21,8 @@ from gifster.uploads.attaching.single_attacher import SingleAttacher
 from gifster.uploads.attaching.uploader_list import UploaderList
 from gifster.uploads.attributes import ProcessFlag, add_attribute, kinds_of
 from gifster.uploads.columns.column import UploadColumn, mounts_of
-from gifster.uploads.columns.rows import real_database
+from gifster.uploads.columns.rows import real_database, select
+from gifster.uploads.config import witness
 from gifster.uploads.files.keys import table_of
 from gifster.uploads.files.sources import Source
 from gifster.uploads.model import HasUploads
@@ -185,6 +188,31 @@ def all_mounts() -> list[Mount[Any]]:
     """The mounted columns of all these models."""
     found = [mount for model in mounted_models() for mount in mounts_of(model)]
     return [mount for mount in found if isinstance(mount, Mount)]
+
+
+@witness
+def names_files(storage: str) -> bool:
+    """Whether a row beside the outbox names a file of a storage, stored or waiting."""
+    return any(
+        _names_files(mount, storage) for mount in all_mounts() if is_beside_outbox(mount.model)
+    )
+
+
+def _names_files(mount: Mount[Any], storage: str) -> bool:
+    meta = mount.model._meta
+    columns = list(filter(None, (mount, mount.companion("tmp"))))
+    named: Any = peewee.SQL("1 = 0")
+    for column in columns:
+        text = column.cast("text")
+        for pair in (f'"storage":{json.dumps(storage)}', f'"storage": {json.dumps(storage)}'):
+            named |= text.contains(pair)
+    database = real_database(meta.database)
+    with database.connection_context() if database.is_closed() else nullcontext():
+        # A process may know models whose tables are not made yet, or are of an earlier release.
+        known = {column.name for column in database.get_columns(meta.table_name, meta.schema)}
+        if not known.issuperset(column.column_name for column in columns):
+            return False
+        return bool(select(mount.model).where(named).exists())
 
 
 def is_beside_outbox(model: Any) -> bool:

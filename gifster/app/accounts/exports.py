@@ -21,7 +21,7 @@ from gifster.app.transfer import exporting
 from gifster.jobs import enqueue, transaction
 from gifster.uploads import StorageUnavailable
 from gifster.uploads.columns.rows import locked_row
-from gifster.uploads.config import storage
+from gifster.uploads.config import storage, storage_to_write
 from gifster.uploads.storage.base import Listing, supported_options
 
 logger = logging.getLogger("gifster.app.accounts")
@@ -98,7 +98,7 @@ def make(export_id: str) -> None:
                     left_out += 1
                     logger.warning("export=%s gif=%s fault=%r", export.id, gif.id, fault)
         size = part.stat().st_size
-        storage("cache").upload(part, key_of(export), "application/zip")
+        storage_to_write("cache").upload(part, key_of(export), "application/zip")
     finally:
         part.unlink(missing_ok=True)
     done = {

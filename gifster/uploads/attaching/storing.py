@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.recipe import Image
-from gifster.uploads.config import storage
+from gifster.uploads.config import storage, storage_to_write
 from gifster.uploads.content_types import extension
 from gifster.uploads.errors import CacheFileMissing
 from gifster.uploads.files.access import local_copy, upload_file
@@ -174,7 +174,7 @@ def store(
     for file in files:
         if file.name in places and file.name not in already_stored:
             name, key = places[file.name]
-            if _is_moved(uploader, file, storage(name), key):
+            if _is_moved(uploader, file, storage_to_write(name), key):
                 continue
             options = {}
             if takes_options(storage(name).upload):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from gifster.uploads.config import storage
+from gifster.uploads.config import storage, storage_to_write
 from gifster.uploads.files.named import named
 from gifster.uploads.instrumentation import instrument
 from gifster.uploads.storage.base import local_path
@@ -43,7 +43,7 @@ def upload_file(
     """
     size = path.stat().st_size
     with instrument("store", storage=name, key=key, bytes=size, content_type=content_type, **facts):
-        storage(name).upload(path, key, content_type, **(options or {}))
+        storage_to_write(name).upload(path, key, content_type, **(options or {}))
 
 
 def open_file(name: str, key: str) -> BinaryIO:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gifster.imaging.image_info import ImageInfo
-from gifster.uploads.config import storage
+from gifster.uploads.config import storage_to_write
 from gifster.uploads.files import stripping
 from gifster.uploads.files.validation import Limits
 from gifster.uploads.storage.spool import Writer, writer
@@ -98,7 +98,7 @@ class Content:
 
     def _write(self, piece: bytes) -> None:
         if self._file is None:
-            self._file = writer(storage(self._rules.cache), self._key)
+            self._file = writer(storage_to_write(self._rules.cache), self._key)
         if self._rules.strip_metadata:
             self._before = self._bytes, self._hash.copy()
         self._hash.update(piece)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gifster.imaging import stripping
 from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.stripping import Pieces, without_metadata
-from gifster.uploads.config import storage
+from gifster.uploads.config import storage_to_write
 from gifster.uploads.errors import imaging_errors_translated
 from gifster.uploads.files.validation import Limits
 from gifster.uploads.storage.spool import Writer, writer
@@ -75,7 +75,7 @@ def hash_part(path: Path, digest: "_Hash", start: int, end: int) -> None:
 
 def rewrite(rules: type[Limits], key: str, content: Path, pieces: Pieces) -> Stripped:
     """Write what is kept of a file to another one, which is to have its key in the cache."""
-    stripped = writer(storage(rules.cache), key)
+    stripped = writer(storage_to_write(rules.cache), key)
     size, digest = 0, hashlib.sha256()
     try:
         with content.open("rb") as source:

@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 
-from gifster.uploads.config import storage
+from gifster.uploads.config import storage, storage_to_write
 from gifster.uploads.content_types import HEAD_BYTES, UNKNOWN_TYPE
 from gifster.uploads.files.access import PIECE_BYTES, open_file
 from gifster.uploads.files.cache import CachedFile, new_key
@@ -114,7 +114,7 @@ class Receiver:
     def _append(self, piece: bytes) -> None:
         if self._writer is None:
             self._key = new_key(self._rules)
-            self._writer = writer(storage(self.upload.storage), self._key)
+            self._writer = writer(storage_to_write(self.upload.storage), self._key)
         try:
             self._writer.write(piece)
         except BaseException:
@@ -196,7 +196,7 @@ class Receiver:
             raise ValueError("nothing has come")
         self._writer.flush()
         key = new_key(self._rules)
-        merged = writer(storage(self.upload.storage), key)
+        merged = writer(storage_to_write(self.upload.storage), key)
         try:
             for piece in self._content_of(absorbed):
                 merged.write(piece)

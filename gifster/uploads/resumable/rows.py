@@ -9,6 +9,7 @@ from typing import Any
 from gifster import jobs
 from gifster.jobs import transaction
 from gifster.jobs.database_errors import is_of_one_row
+from gifster.uploads.config import witness
 from gifster.uploads.files.access import delete_file
 from gifster.uploads.files.validation import Limits
 from gifster.uploads.resumable.table import (
@@ -19,7 +20,9 @@ from gifster.uploads.resumable.table import (
     Part,
     ResumableUpload,
     Stage,
+    connected,
     database,
+    is_bound,
 )
 from gifster.uploads.storage.base import StorageUnavailable
 
@@ -37,6 +40,16 @@ _Row: Any = ResumableUpload
 def name_of(rules: type[Limits]) -> str:
     """The name of an uploader class, as rows have it."""
     return f"{rules.__module__}.{rules.__qualname__}"
+
+
+@witness
+def names_parts(storage: str) -> bool:
+    """Whether an unfinished upload has parts in a storage."""
+    if not is_bound():
+        return False
+    has_parts = (_Row.storage == storage) & (_Row.stage == Stage.OPEN) & (_Row.received > 0)
+    with connected():
+        return _Row.table_exists() and bool(_Row.select().where(has_parts).exists())
 
 
 def create(

@@ -165,10 +165,22 @@ def check_present(kept: object) -> None:
     Raises:
       StorageUnavailable: it is away; says what to do.
     """
+    if reason := away(kept):
+        raise StorageUnavailable(reason)
+
+
+def away(kept: object) -> str:
+    """Why a storage counts as away as a whole, and what to do; empty if it is there, or cannot
+    tell."""
     its = getattr(kept, "is_present", None)
-    if callable(its) and not its():
-        where = getattr(kept, "place", type(kept).__name__)
-        raise StorageUnavailable(f"the storage {where} is not there: is its disk mounted?")
+    if not callable(its) or its():
+        return ""
+    where = str(getattr(kept, "place", type(kept).__name__))
+    if where.startswith("/"):
+        remedy = f" If its files are lost for good, make the folder {where}.used"
+    else:
+        remedy = ""
+    return f"the storage {where} is not there: is its disk mounted?{remedy}"
 
 
 def local_path(kept: object, key: str) -> Path | None:

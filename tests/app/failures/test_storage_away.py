@@ -170,3 +170,65 @@ def test_a_full_store_delays_an_upload_and_loses_nothing(
     (small_disk / "ballast").unlink()
 
     assert stack.finished(gif_id)["state"] == "ready"
+
+
+def test_nothing_is_written_in_the_place_of_a_cache_that_is_away(new_stack: Callable[..., Stack]):
+    # Given an upload that waits in a cache whose disk is away: its mount point is left
+    stack = new_stack()
+    stack.start_web()
+    waiting = stack.upload(images.gif()).json()["id"]
+    cache, disk = stack.var / "cache", stack.folder / "disk"
+    cache.rename(disk)
+    cache.mkdir()
+
+    # When more uploads come, somebody looks what is wrong, and a worker tries to store it
+    refused = stack.upload(images.gif((50, 40)))
+    begun = Tus(
+        lambda method, path, **options: stack.client.request(
+            method, f"/api/uploads{path}", **options
+        ),
+        "",
+    ).create(1000, images.gif()[:500])
+    doctor = stack.run("gifster", "doctor")
+    stack.start_worker()
+    eventually(lambda: " fail actor=store_asset" in stack.log("dramatiq-gifster.actors"))
+
+    # I expect the folder to be empty still: the upload would count as lost
+    assert (refused.status_code, refused.json()["code"]) == (503, "storage_unavailable")
+    assert begun.status_code == 503
+    assert "cache" in doctor.stdout
+    assert "is its disk mounted?" in " ".join(doctor.stdout.split())
+    assert list(cache.iterdir()) == []
+    assert "is its disk mounted?" in stack.log("gifster-web")
+    assert stack.gif(waiting)["state"] == "processing"
+
+    # When the disk is back
+    cache.rmdir()
+    disk.rename(cache)
+    assert stack.finished(waiting)["state"] == "ready"
+    assert stack.upload(images.gif((50, 40))).status_code == 202
+
+
+def test_nothing_is_written_in_the_place_of_a_store_that_is_away(new_stack: Callable[..., Stack]):
+    # Given a library whose disk is away
+    stack = new_stack()
+    stack.start_web()
+    stack.start_worker()
+    first = stack.finished(stack.upload(images.gif()).json()["id"])
+    store, disk = stack.var / "store", stack.folder / "disk"
+    store.rename(disk)
+    store.mkdir()
+
+    second = stack.upload(images.gif((50, 40))).json()["id"]
+    eventually(lambda: " fail actor=store_asset" in stack.log("dramatiq-gifster.actors"))
+
+    assert list(store.iterdir()) == []
+    assert stack.client.get(first["image"]["url"]).status_code == 503
+    assert stack.client.get("/static/nothing.css").status_code == 404
+
+    # When the disk is back
+    store.rmdir()
+    disk.rename(store)
+    assert stack.finished(second)["state"] == "ready"
+    assert stack.client.get(first["image"]["url"]).status_code == 200
+    assert stack.client.get(first["image"]["url"].replace("original", "nothing")).status_code == 404

@@ -271,10 +271,30 @@ def test_a_cache_whose_disk_is_not_mounted_loses_no_upload(
     with pytest.raises(StorageUnavailable, match="is its disk mounted"):
         application.deliver(job)
 
+    # When somebody else uploads, I expect nothing to be written in its place
+    with pytest.raises(StorageUnavailable, match="is its disk mounted"):
+        Person.create(name="Bob", avatar=TWO)
+    assert application.cache_folder.exists() is is_mount_point
+    assert application.cached == []
+
     # When it is back, I expect the upload to be stored
     away.rename(application.cache_folder)
     application.work()
 
+    assert fresh(person).avatar_state == "ready"
+
+
+@on_one_platform
+def test_uploads_go_on_in_the_place_of_a_cache_that_is_lost_for_good(application: Application):
+    lost = Person.create(name="Ann", avatar=ONE)
+    application.cache_folder.rename(application.cache_folder.with_name("lost"))
+
+    # When somebody makes the folder that the message names
+    (application.cache_folder / ".used").mkdir(parents=True)
+    person = Person.create(name="Bob", avatar=TWO)
+    application.work()
+
+    assert fresh(lost).avatar_error.code == "cache_file_missing"
     assert fresh(person).avatar_state == "ready"
 
 
