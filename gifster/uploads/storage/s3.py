@@ -192,7 +192,7 @@ class S3Storage:
         return True
 
     def delete(self, key: str) -> None:
-        with self._translated(key):
+        with suppress(FileNotFoundError), self._translated(key):
             self._connected().delete_object(Bucket=self.bucket, Key=self._name(key))
 
     def url(self, key: str, expires_s: int | None = None, **options: Any) -> str:
@@ -324,6 +324,25 @@ class S3Storage:
                     self._client = self._connection.client()
         return self._client
 
+    def _is_missing(self, error: Any) -> bool:
+        """Whether an error says that there is no such file. A bare 404 may also come from a proxy
+        whose server is away, or mean the bucket. The answer to HEAD is always bare."""
+        code = _code_of(error)
+        return code == "NoSuchKey" or (code in ("404", "NotFound") and self._answers())
+
+    def _answers(self) -> bool:
+        """Whether S3 itself answers, and has the bucket."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self._connected().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+        except ClientError as error:
+            code = _code_of(error)
+            return not code.isdigit() and code not in ("NoSuchBucket", "NotFound", "")
+        except BotoCoreError:
+            return False
+        return True
+
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
         from boto3.exceptions import Boto3Error
@@ -332,8 +351,7 @@ class S3Storage:
         try:
             yield
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code in ("404", "NoSuchKey", "NotFound"):
+            if self._is_missing(error):
                 raise FileNotFoundError(key) from None
             raise StorageUnavailable(f"S3 bucket {self.bucket!r}: {error}") from error
         except SSLError as error:
@@ -343,6 +361,11 @@ class S3Storage:
             ) from error
         except (BotoCoreError, Boto3Error) as error:
             raise StorageUnavailable(f"S3 bucket {self.bucket!r}: {error}") from error
+
+
+def _code_of(error: Any) -> str:
+    """The code of a `ClientError`; the number of the status where the body is none of S3's."""
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def _signed_headers(content_type: str) -> dict[str, str]:
