@@ -225,7 +225,7 @@ def storage_copy(source: str, target: str, threads: int) -> None:
 
     from gifster.app.boot import storage as storage_for
     from gifster.uploads import StorageUnavailable
-    from gifster.uploads.storage.base import Listing
+    from gifster.uploads.storage.base import Listing, check_present
     from gifster.uploads.storage.copy import CopyDiffers, copy_all, journaled
 
     if source == target:
@@ -243,6 +243,7 @@ def storage_copy(source: str, target: str, threads: int) -> None:
     try:
         if not isinstance(kept, Listing) or not isinstance(goal, Listing):
             raise Refused(f"the files of the storages {source} and {target} cannot be listed")
+        check_present(kept)
         before = journaled(journal, goal)
         keys = sorted(key for key, _ in kept.walk() if key not in before)
         copies = copy_all(kept, goal, keys, journal, threads)

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gifster.uploads import LocalStorage
+from gifster.uploads import LocalStorage, StorageUnavailable
 from gifster.uploads.storage.copy import CopyDiffers, copy_all, journaled
 from gifster.uploads.testing import MemoryStorage, keep
 from tests import images
@@ -139,12 +139,39 @@ def test_a_damaged_copy_is_made_again(tmp_path: Path):
 
 def test_a_file_deleted_meanwhile_is_no_error(tmp_path: Path):
     source = LocalStorage(tmp_path / "store")
+    keep(source, "b.gif", b"another one")
 
     target = MemoryStorage()
     [copied] = copy_all(source, target, ["a.gif"], tmp_path / "journal")
 
     assert copied.outcome == "gone"
     assert journaled(tmp_path / "journal", target) == set()
+
+
+def test_files_whose_disk_goes_away_meanwhile_are_not_deleted(tmp_path: Path):
+    source = LocalStorage(tmp_path / "store")
+    for key in ("a.gif", "b.gif"):
+        keep(source, key, b"content")
+    copies = copy_all(source, MemoryStorage(), ["a.gif", "b.gif"], tmp_path / "journal", threads=1)
+    shutil.rmtree(source.root)
+
+    with pytest.raises(StorageUnavailable, match="is its disk mounted"):
+        list(copies)
+
+
+@pytest.mark.parametrize("is_mount_point", [False, True])
+def test_a_store_whose_disk_is_away_is_not_copied_as_an_empty_one(
+    new_stack: Callable[..., Stack], tmp_path: Path, is_mount_point: bool
+):
+    stack = new_stack(GIFSTER_STORE__URL=f"file://{tmp_path}/target")
+    if is_mount_point:
+        (stack.var / "store").mkdir()
+
+    refused = stack.run("gifster", "storage", "copy", "--from", "local", "--to", "fsspec")
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "is its disk mounted?" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_a_file_that_the_disk_cannot_read_keeps_no_other_one_from_being_copied(tmp_path: Path):

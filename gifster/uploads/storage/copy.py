@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gifster.uploads.content_types import HEAD_BYTES, detect
-from gifster.uploads.storage.base import Listing, Storage, is_of_one_file
+from gifster.uploads.storage.base import Listing, Storage, check_present, is_of_one_file
 from gifster.uploads.storage.temporaries import temporary_file
 
 PIECE_BYTES = 1024 * 1024
@@ -86,6 +86,7 @@ def copy_one(source: Storage, target: Storage, key: str) -> Copied:
                     digest.update(piece)
                     spool.write(piece)
         except FileNotFoundError:
+            check_present(source)
             return Copied(key, "gone")
         except OSError as error:
             if not is_of_one_file(error):
