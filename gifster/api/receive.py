@@ -61,6 +61,8 @@ class UploadForm:
     owner: str = ""
     #: The sender, if the form itself says who that is (`Parts.admit`).
     user: User | None = None
+    #: How long the fields are together, with their names (bytes).
+    fields_bytes: int = 0
 
     def first(self, name: str) -> str:
         """The first value of a field, or an empty text."""
@@ -258,8 +260,14 @@ async def _take_part(
         check = partial(context.check, req)
         form.cached = await cache_form_part(ImageUploader, part, context.write, check)
     elif name and filename is None:
+        data = await part.get_data()
+        # They stay in memory until the file has come, which may take hours.
+        form.fields_bytes += len(name.encode()) + len(data)
+        if form.fields_bytes > SMALL_BYTES:
+            detail = f"The fields beside the file are larger than {SMALL_BYTES:,} bytes together."
+            raise Problem(413, "too_large", detail)
         try:
-            text = (await part.get_data()).decode("utf-8")
+            text = data.decode("utf-8")
         except UnicodeDecodeError:
             raise Problem(400, "not_utf8", f"The field {name!r} is not UTF-8.") from None
         require_text(name, text)

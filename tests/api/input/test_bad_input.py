@@ -76,6 +76,8 @@ BODIES = {
     "a file name that is not UTF-8": (part(GIF).replace(b"a.gif", b"\xff.gif") + END, 400,
                                       "not_utf8"),
     "a field of 100 kB": (part(b"a" * 100_000, "title", None) + END, 400, "multipart_malformed"),
+    "two fields of 40 kB": (part(b"a" * 40_000, "title", None) * 2 + part(GIF) + END, 413,
+                            "too_large"),
     "a hundred fields": (part(b"x", "tags", None) * 100 + part(GIF) + END, 400,
                          "multipart_malformed"),
     "a title of 201 characters": (part(GIF) + part(b"a" * 201, "title", None) + END, 422,
