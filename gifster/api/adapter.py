@@ -38,6 +38,9 @@ MOST_OF = {b"accept": 2_048, b"content-type": 512, b"cookie": MOST_HEADERS}
 _AROUND = len(b": \r\n")
 #: A body's beginning may come in so many pieces; browsers send few.
 MOST_PIECES = 1_000
+#: What the server has read at once is passed on in pieces of so many bytes: whoever reads a body
+#: keeps the last few, for as long as the next one does not come.
+PIECE_BYTES = 32 * 1024
 
 
 class Refusal(Exception):
@@ -159,16 +162,26 @@ class Body:
         self._scope, self._receive = scope, receive
         # Falcon waits for the first piece before it does anything, so a body that never begins
         # would be out of reach of `bodies.guarded()`. It gets an empty one.
-        self._held = deque([{"type": "http.request", "body": b"", "more_body": True}])
+        self._held = deque([_piece(b"", more=True)])
+        #: What has been received and not passed on, and whether more follows.
+        self._rest: memoryview | bytes = b""
+        self._more = False
 
     async def receive(self) -> Message:
         """ASGI's `receive`. Falcon itself ends an event stream only at its next event."""
         if self._held:
             return self._held.popleft()
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            self._scope[GONE] = True
-        return message
+        if not self._rest:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self._scope[GONE] = True
+            body = message.get("body", b"")
+            if len(body) <= PIECE_BYTES:
+                return message
+            self._rest, self._more = memoryview(body), message.get("more_body", False)
+        piece = bytes(self._rest[:PIECE_BYTES])
+        self._rest = self._rest[PIECE_BYTES:] or b""
+        return _piece(piece, more=self._more or bool(self._rest))
 
     async def beginning(self, size: int, stall_s: float) -> bytes:
         """The first bytes of a body of which nothing has been received. They are received later,
@@ -178,17 +191,22 @@ class Body:
           size: so many at least, unless the body is shorter, or comes too slowly.
           stall_s: how long to wait for them altogether (seconds).
         """
-        begun, taken = b"", list[Message]()
+        begun, pieces, message = bytearray(), 0, _piece(b"", more=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(stall_s):
-                while len(begun) < size and len(taken) < MOST_PIECES:
+                while len(begun) < size and pieces < MOST_PIECES:
                     message = await self.receive()
-                    taken.append(message)
+                    pieces += 1
                     begun += message.get("body", b"")
                     if not message.get("more_body", False):
                         break
-        self._held.extendleft(reversed(taken))
-        return begun
+        # One message for all of them: each would be an object, however small.
+        self._held.appendleft(message | {"body": bytes(begun)})
+        return bytes(begun)
+
+
+def _piece(body: bytes, *, more: bool) -> Message:
+    return {"type": "http.request", "body": body, "more_body": more}
 
 
 def _in_time(send: Send, stall_s: float) -> Send:

@@ -146,12 +146,12 @@ async def small_body(context: Context, req: Request) -> bytes:
     """
     if (req.content_length or 0) > SMALL_BYTES:
         raise Problem(413, "too_large", f"The body is larger than {SMALL_BYTES:,} bytes.")
-    body = b"".join(
-        [chunk async for chunk in guarded(req.stream, context.settings.web, SMALL_BYTES)]
-    )
+    body = bytearray()  # each chunk would be an object, however small
+    async for chunk in guarded(req.stream, context.settings.web, SMALL_BYTES):
+        body += chunk
     if GONE in req.scope or len(body) < (req.content_length or 0):
         raise Problem(400, "body_incomplete", "The body ends too early.")
-    return body
+    return bytes(body)
 
 
 async def json_object(context: Context, req: Request, *also: str) -> dict[str, object]:
