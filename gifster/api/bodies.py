@@ -60,7 +60,7 @@ async def guarded(
     """A body's chunks, as long as they come fast enough and are not too many.
 
     Parameters:
-      place: of an upload's body; it learns how much has come.
+      place: of an upload's body; it learns how much has come, and may have the body wait.
 
     Raises:
       Problem: 408 for a body that stalls for `body_stall_s` seconds, or that after that time
@@ -85,6 +85,10 @@ async def guarded(
             received, pieces = received + len(chunk), pieces + 1
             if place is not None:
                 place.received = received
+                if place.must_wait():
+                    waits_since = time.monotonic()
+                    await place.again()
+                    started += time.monotonic() - waits_since
             if received > max_bytes:
                 raise Problem(413, "too_large", f"The body is larger than {max_bytes:,} bytes.")
             if pieces > FREE_PIECES and received < pieces * PIECE_BYTES:

@@ -42,8 +42,9 @@ SIGN_INS, MAX_SIGN_INS = 4, 256
 #: How long they wait at most (seconds), so that everybody has an answer within a minute.
 WAIT_S = 30.0
 
-#: After fewer simultaneous uploads it is not worth while to give memory back.
-MANY = 16
+#: After fewer simultaneous uploads it is not worth while to give memory back. It is given back
+#: when an eighth of them is left, and an eighth of these.
+MANY, FEW_OF = 16, 8
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -212,11 +213,12 @@ class Memory:
         self._most = max(self._most, self._now)
 
     def given_back(self) -> bool:
-        """An upload has ended: whether it was the last one of many."""
+        """An upload has ended: whether few are left of many. One that trickles in for hours must
+        not keep the memory of a crowd."""
         self._now -= 1
-        if self._now or self._most < MANY:
+        if self._most < MANY or self._now > self._most // FEW_OF:
             return False
-        self._most = 0
+        self._most = self._now
         return True
 
 

@@ -85,9 +85,9 @@ def web() -> None:
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
             header_read_timeout=round(settings.web.head_timeout_s * 1000),
-            # Each quick upload takes as much memory as granian reads ahead; `api/body_places.py`
-            # bounds how many there are. Reading less ahead costs more CPU time, a piece at a time.
-            max_buffer_size=128 * 1024,
+            # A connection keeps as much memory as granian has once read ahead on it, for as long as
+            # its body lasts. 128 kB cost no less CPU time.
+            max_buffer_size=64 * 1024,
         ),
     ).serve()
 

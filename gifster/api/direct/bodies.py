@@ -8,7 +8,7 @@ from gifster.api.bodies import guarded
 from gifster.api.context import Context, trim
 from gifster.api.problems import Problem
 from gifster.uploads import UploadError
-from gifster.uploads.files.sources import GATHERED_BYTES, MOST_CHUNKS
+from gifster.uploads.files.gathering import Gathered
 from gifster.uploads.resumable.receiving import Receiver
 from gifster.uploads.resumable.table import OffsetMoved, PartsLost
 
@@ -29,6 +29,7 @@ async def receive(context: Context, req: Request, receiver: Receiver) -> None:
             receiver.check()
             await _keep(context, receiver)
         except UploadError:
+            await body.given_up()
             await context.write(receiver.abort)  # it is of no use
             raise
         except BaseException:
@@ -74,28 +75,32 @@ class _Body:
 
     def __init__(self, context: Context, receiver: Receiver) -> None:
         self._context, self._receiver = context, receiver
-        self._gathered, self._chunks = bytearray(), 0
+        self._gathered = Gathered(self._write)
 
     async def take(self, chunk: bytes) -> None:
-        self._gathered += chunk
-        self._chunks += 1
-        if len(self._gathered) >= GATHERED_BYTES or self._chunks >= MOST_CHUNKS:
-            await self.pass_on()
+        await self._gathered.add(chunk)
 
     async def pass_on(self) -> None:
         """Write what has been gathered, and keep it if it is time."""
-        piece = bytes(self._gathered)
-        self._gathered, self._chunks = bytearray(), 0
+        await self._write(await self._gathered.rest())
+
+    async def _write(self, chunks: list[bytes], _slowly: bool = False) -> None:
+        piece = b"".join(chunks)
         if piece:
             is_time = await self._context.write(self._receiver.write, piece)
             if is_time:
                 await _keep(self._context, self._receiver)
 
+    async def given_up(self) -> None:
+        """Nothing is written any more once this has returned."""
+        await self._gathered.given_up()
+
     async def break_off(self) -> None:
         """Keep what has come."""
         try:
-            if self._gathered:
-                await self._context.write(self._receiver.write, bytes(self._gathered))
+            await self._gathered.given_up()
+            if piece := b"".join(await self._gathered.rest()):
+                await self._context.write(self._receiver.write, piece)
             if self._receiver.may_keep:
                 await _keep(self._context, self._receiver)
         except (OffsetMoved, PartsLost):

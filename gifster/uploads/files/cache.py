@@ -290,6 +290,11 @@ class CacheWriter:
                 self._rules.check_type(self._head, self._filename)
         self._content.write(piece)
 
+    def spill(self) -> None:
+        """Hold no more in memory than is needed, as the rest of the upload may be long in coming:
+        64 kB."""
+        self._content.spill()
+
     def finish(self) -> CachedFile:
         """Check the file as a whole, and make it durable. A file with very many parts is checked in
         a process of its own, and may have to wait for its turn.

@@ -71,6 +71,11 @@ class Content:
         if self._held_bytes >= HELD_BYTES:
             self._write_held()
 
+    def spill(self) -> None:
+        """Write what is held, if that is enough to be searched for metadata."""
+        if self._file is None and self._held_bytes >= HEAD_BYTES:
+            self._write_held()
+
     def _write_held(self) -> None:
         held, self._held, self._held_bytes = self._held, [], 0
         if self._rules.strip_metadata:

@@ -35,8 +35,8 @@ from gifster.uploads.content_types import text_extension
 from gifster.uploads.errors import CacheFileMissing, DataUriInvalid, NoFileChosen, ValueInvalid
 from gifster.uploads.files.access import open_file
 from gifster.uploads.files.cache import PIECE_BYTES, CachedFile, CacheWriter
-from gifster.uploads.files.content import HELD_BYTES
 from gifster.uploads.files.filenames import Named, form_filename
+from gifster.uploads.files.gathering import Gathered
 from gifster.uploads.files.stored import StoredFile, StoredVersion
 from gifster.uploads.files.uploader_version import UploaderVersion
 from gifster.uploads.files.validation import Limits
@@ -48,11 +48,6 @@ from gifster.uploads.to_the_end import to_the_end
 #: Runs of escapes in a URI. `urllib` decodes them one by one, each an object in memory: 150 MB of
 #: escapes would take gigabytes.
 _ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
-
-
-#: How much of a form's part is gathered on the event loop before a thread writes it, and in how
-#: many chunks.
-GATHERED_BYTES, MOST_CHUNKS = HELD_BYTES, 64
 
 
 class Readable(Protocol):
@@ -319,55 +314,53 @@ async def cache_form_part(
         return before
     writer = CacheWriter(rules, form_filename(part)) if part.filename else None
     cached: CachedFile | None = None
-    gathered = _Gathered()
+
+    async def write(chunks: list[bytes], slowly: bool) -> None:
+        await to_the_end(run(_write, writer, chunks, slowly))
+
+    gathered = Gathered(write)
     # A request that is cancelled may leave the queue of the checks.
     slowly = run_slowly or (lambda work: to_the_end(run(work)))
     try:
         async for chunk in part.stream:
-            if gathered.add(chunk) >= GATHERED_BYTES:
-                writer = writer or CacheWriter(rules, form_filename(part))
-                await to_the_end(run(_write, writer, gathered.taken()))
-        if writer is None and not gathered.bytes:
+            if writer is None and chunk:
+                writer = CacheWriter(rules, form_filename(part))
+            await gathered.add(chunk)
+        chunks = await gathered.rest()
+        if writer is None:
             return None
-        writer = writer or CacheWriter(rules, form_filename(part))
-        cached = await to_the_end(run(_write_last, writer, gathered.taken()))
+        cached = await to_the_end(run(_write_last, writer, chunks))
         if cached is None:
             finished: CachedFile = await slowly(writer.finish_slowly)
             cached = finished
     except BaseException as error:
         if cached is None and writer is not None:
-            await to_the_end(run(writer.abort, error))
+            await to_the_end(_give_up(run, writer, gathered, error))
         raise
+    finally:
+        gathered.stop()
     _remember(rules, part, cached)
     return cached
 
 
-class _Gathered:
-    """The chunks of a part that are not written yet. They are not copied together."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._chunks: list[bytes] = []
-
-    def add(self, chunk: bytes) -> int:
-        """Add a chunk. Returns how many bytes there are now."""
-        self._chunks.append(chunk)
-        if len(self._chunks) > MOST_CHUNKS:  # each is an object, however small
-            self._chunks = [b"".join(self._chunks)]
-        self.bytes += len(chunk)
-        return self.bytes
-
-    def taken(self) -> list[bytes]:
-        """The chunks. It has none from now on."""
-        chunks, self._chunks, self.bytes = self._chunks, [], 0
-        return chunks
+async def _give_up(
+    run: Callable[..., Awaitable[Any]],
+    writer: CacheWriter,
+    gathered: Gathered,
+    error: BaseException,
+) -> None:
+    await gathered.given_up()
+    await run(writer.abort, error)
 
 
-def _write(writer: CacheWriter, chunks: list[bytes]) -> None:
-    """Write some chunks of an upload, and let go of them."""
+def _write(writer: CacheWriter, chunks: list[bytes], slowly: bool = False) -> None:
+    """Write some chunks of an upload, and let go of them; have the writer do so, too, if they come
+    slowly."""
     for chunk in chunks:
         writer.write(chunk)
     chunks.clear()
+    if slowly:
+        writer.spill()
 
 
 def _write_last(writer: CacheWriter, chunks: list[bytes]) -> CachedFile | None:

@@ -64,6 +64,34 @@ def test_a_quick_body_keeps_its_place():
     asyncio.run(check())
 
 
+def test_a_body_that_is_quick_for_long_waits_for_another_turn():
+    async def check() -> None:
+        bodies = Bodies(places=1)
+        async with bodies.place("ann") as place:
+            assert not place.must_wait()
+            place._until = 0
+            place.received = QUICK_BYTES_A_TICK
+            place._tick()
+
+            # Given that its time is over: what has come before does not count, but what comes now
+            async with bodies.place("bob"):
+                place.received += QUICK_BYTES_A_TICK - 1
+                assert not place.must_wait()
+                place.received += 1
+                assert place.must_wait()
+                waiting = asyncio.ensure_future(place.again())
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                assert not waiting.done()
+            await asyncio.wait_for(waiting, 20)
+            assert not place.must_wait()
+            third = await waits(bodies)
+            assert not third.done()
+        await third
+
+    asyncio.run(check())
+
+
 def test_a_request_that_is_cancelled_while_it_waits_takes_no_place():
     async def check() -> None:
         bodies = Bodies(places=1)

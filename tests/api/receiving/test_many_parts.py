@@ -12,7 +12,7 @@ import pytest
 
 from chaos import bodies
 from gifster.api import context
-from gifster.api.context import MANY, Memory, trim
+from gifster.api.context import FEW_OF, MANY, Memory, trim
 from gifster.api.fair_queue import FairQueue
 from tests import images
 from tests.combinations import only_in_ci
@@ -166,7 +166,8 @@ def test_memory_is_given_back_after_many_uploads_at_once():
     for _ in range(MANY):
         memory.taken()
 
-    assert [memory.given_back() for _ in range(MANY)] == [False] * (MANY - 1) + [True]
+    # I expect it once, although a few of them are long in coming
+    assert [memory.given_back() for _ in range(MANY)].index(True) == MANY - 1 - MANY // FEW_OF
     memory.taken()
     assert not memory.given_back()
     trim()
