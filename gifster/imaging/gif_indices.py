@@ -160,8 +160,9 @@ class _Numbers:
     def __init__(self, *, only_used: bool) -> None:
         self._only_used = only_used
         self._number_of: dict[bytes, int] = {}
-        #: By palette and transparent index: the number of each index, and those that have one.
-        self._tables: dict[tuple[bytes, int | None], tuple[bytearray, set[int]]] = {}
+        #: By palette, transparent index and code size: the number of each index, and those that
+        #: have one.
+        self._tables: dict[tuple[bytes, int | None, int], tuple[bytearray, set[int]]] = {}
 
     @property
     def colors(self) -> Sequence[bytes]:
@@ -170,14 +171,14 @@ class _Numbers:
 
     def table(self, frame: GifFrame, indices: PIL.Image.Image) -> bytearray:
         """The number of each index of a frame."""
-        key = frame.palette, frame.transparent
+        key = frame.palette, frame.transparent, frame.bits
         known = key in self._tables
         table, numbered = self._tables.setdefault(key, (bytearray(256), set()))
         if self._only_used:
             used = set(compress(range(256), indices.histogram()))
         elif known:
             return table
-        elif any(palette != frame.palette for palette, _ in self._tables):
+        elif any(palette != frame.palette for palette, _, _ in self._tables):
             raise _TooManyColors  # most of those of several palettes may be in no pixel
         else:
             # Codes may lie beyond the palette, and are black.

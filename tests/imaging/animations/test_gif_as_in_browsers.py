@@ -89,6 +89,20 @@ def test_a_picture_larger_than_any_screen_is_refused(tmp_path: Path):
         probe(source)
 
 
+def test_codes_beyond_the_palette_are_black_in_every_frame(tmp_path: Path):
+    # Given a frame whose codes are longer than those of the frame before, with the same palette
+    pixels = PIL.Image.new("L", (20, 20), 9)
+    longer = b"\x2c" + words(0, 0, 20, 20) + b"\0\4" + pixels.tobytes("gif", "L", 4, 0) + b"\0"
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(gif(frame(0), control() + longer))
+
+    images.make(source, {target: Image()})  # it is rewritten
+
+    with PIL.Image.open(target) as made:
+        made.seek(1)
+        assert made.convert("RGBA").getpixel((5, 5)) == (0, 0, 0, 255)
+
+
 @pytest.mark.parametrize("version", [b"GIF87a", b"GIF89a"])
 def test_a_picture_is_transparent_where_no_frame_is(shown, version: bytes):
     still = gif(frame(1, (5, 5, 10, 10)), b";", background=2).replace(b"GIF89a", version)
