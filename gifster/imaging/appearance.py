@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from gifster.imaging import bmff, cicp, jpeg_segments, orientation, png_chunks
+from gifster.imaging import bmff, cicp, icc, jpeg_segments, orientation, png_chunks
 from gifster.imaging.cicp import CodePoints
 from gifster.imaging.delays import Timeline
 from gifster.imaging.icc import SRGB, Primaries, rgb_profile
@@ -20,6 +20,8 @@ from gifster.imaging.reader import Reader
 
 #: A longer profile is ignored (bytes).
 _MAX_PROFILE_BYTES = 4_000_000
+#: The greatest rendering intent that sRGB can name.
+_MAX_INTENT = b"\3"
 #: A PNG's gamma in units of 1/100,000, and how far it may be off before it makes a difference.
 _GAMMA_UNIT, _USUAL_GAMMA, _TOLERANCE = 100_000, 45_455, 0.05
 
@@ -34,7 +36,8 @@ class Appearance(NamedTuple):
       colors: the code points of the colours, which count if there is no profile.
       peak_nits: how bright the brightest pixel is (nits); None if the file does not say.
       transparent: of a PNG of grey or RGB: the value or values of its transparent pixels. They have
-        16 bits if they are of 16-bit grey, else 8.
+        16 bits if they are of 16-bit grey, else 8. Those of 16-bit RGB are compared before
+        (`pillow`).
     """
 
     orientation: int = 1
@@ -59,7 +62,8 @@ def read(source: Path, content_type: str) -> Appearance:
 
 
 def _of_jpeg(reader: Reader) -> Appearance:
-    return Appearance(jpeg_segments.read(reader).orientation)
+    turned = jpeg_segments.read(reader).orientation
+    return Appearance(turned, jpeg_segments.profile(reader), says_profile=True)
 
 
 def _of_avif(reader: Reader) -> Appearance:
@@ -108,7 +112,8 @@ def _png_peak(chunks: Mapping[bytes, bytes]) -> float | None:
 
 def _png_profile(chunks: Mapping[bytes, bytes]) -> bytes | None:
     profile = _unpacked(chunks.get(b"iCCP", b""))
-    if profile is not None or b"sRGB" in chunks:
+    intent = chunks.get(b"sRGB", b"")
+    if profile is not None or (len(intent) == 1 and intent <= _MAX_INTENT):
         return profile
     gamma = int.from_bytes(chunks.get(b"gAMA", b""), "big")
     if len(chunks.get(b"gAMA", b"")) != 4 or gamma == 0:
@@ -118,7 +123,9 @@ def _png_profile(chunks: Mapping[bytes, bytes]) -> bytes | None:
         if len(primaries) == 32:
             values = [value / _GAMMA_UNIT for value in struct.unpack(">8L", primaries)]
             points = [(values[at], values[at + 1]) for at in range(0, 8, 2)]
-            return rgb_profile(Primaries(*points), _GAMMA_UNIT / gamma)
+            # Outside of all colours: then browsers leave the gamma out, too.
+            are_colors = max(values) <= 1
+            return rgb_profile(Primaries(*points), _GAMMA_UNIT / gamma) if are_colors else None
         if abs(gamma / _USUAL_GAMMA - 1) <= _TOLERANCE:
             return None
         return rgb_profile(SRGB, _GAMMA_UNIT / gamma)
@@ -127,14 +134,17 @@ def _png_profile(chunks: Mapping[bytes, bytes]) -> bytes | None:
 
 
 def _unpacked(content: bytes) -> bytes | None:
-    """The profile in an iCCP chunk, if it is one for RGB or grey."""
-    _, _, packed = content.partition(b"\0")
+    """The profile in an iCCP chunk, if it is one for RGB or grey, whole, and packed in the only way
+    that there is (PNG, 11.3.2.3)."""
+    name, _, packed = content.partition(b"\0")
+    unpacking = zlib.decompressobj()
     try:
-        profile = zlib.decompressobj().decompress(packed[1:], _MAX_PROFILE_BYTES)
+        profile = unpacking.decompress(packed[1:], _MAX_PROFILE_BYTES)
     except zlib.error:
         return None
+    is_packed = bool(name) and packed[:1] == b"\0" and unpacking.eof
     is_usable = profile[36:40] == b"acsp" and profile[16:20] in (b"RGB ", b"GRAY")
-    return profile if is_usable else None
+    return profile if is_packed and is_usable and icc.is_whole(profile) else None
 
 
 def _transparent(content: bytes, depth: int) -> tuple[int, ...] | None:

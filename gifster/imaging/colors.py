@@ -7,7 +7,7 @@ import PIL.Image
 import PIL.ImageCms
 from PIL import ImageChops, ImageFilter
 
-from gifster.imaging import cicp, hdr
+from gifster.imaging import cicp, hdr, icc
 from gifster.imaging.appearance import Appearance
 from gifster.imaging.cicp import HLG, PQ, SRGB_CODES, CodePoints
 
@@ -149,6 +149,8 @@ def _as_in_browsers(profile: bytes) -> bytes | None:
     The table of an RGB profile for the perceptual intent (the tag A2B0) counts for the colorimetric
     one, too. Its primaries are of the type `XYZ `.
     """
+    if not icc.is_whole(profile):
+        return None
     if profile[16:20] != b"RGB ":
         return profile
     count = int.from_bytes(profile[_TAGS_AT - 4 : _TAGS_AT], "big")

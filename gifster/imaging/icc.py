@@ -16,6 +16,8 @@ _BRADFORD: _Matrix = (
     (0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296)
 )  # fmt: skip
 _HEADER_BYTES, _ENTRY_BYTES = 128, 12
+#: The last major version of ICC that browsers read.
+_LAST_VERSION = 4
 
 
 class Primaries(NamedTuple):
@@ -32,6 +34,12 @@ D65: Point = (0.3127, 0.329)
 SRGB = Primaries(D65, (0.64, 0.33), (0.3, 0.6), (0.15, 0.06))
 DISPLAY_P3 = Primaries(D65, (0.68, 0.32), (0.265, 0.69), (0.15, 0.06))
 BT_2020 = Primaries(D65, (0.708, 0.292), (0.17, 0.797), (0.131, 0.046))
+
+
+def is_whole(profile: bytes) -> bool:
+    """Whether a profile has all bytes that its header says, of a version that browsers read."""
+    says = int.from_bytes(profile[:4], "big")
+    return _HEADER_BYTES < says <= len(profile) and profile[8] <= _LAST_VERSION
 
 
 def rgb_profile(primaries: Primaries, curve: float | Sequence[int]) -> bytes:

@@ -21,6 +21,8 @@ _STANDALONE = {0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)}
 _FILL = re.compile(rb"\xff+")
 #: How EXIF begins: only the first such segment counts.
 _EXIF = re.compile(rb"Exif\0(?s:.)")
+#: How a part of a profile begins, with its number and how many there are.
+_APP2, _PROFILE, _PROFILE_HEAD_BYTES = 0xE2, b"ICC_PROFILE\0", 14
 #: What ends the data of a scan: a marker, but no restart. Damaged data has other codes, too.
 _AFTER_SCAN = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 
@@ -70,6 +72,35 @@ def read(reader: Reader) -> Facts:
         raise Unreadable("The image is damaged.")
     coefficient_bytes = _coefficient_bytes(frame, *size) if scans > 1 else 0
     return Facts(*size, orientation.of_exif(exif or b""), coefficient_bytes)
+
+
+def profile(reader: Reader) -> bytes | None:
+    """The ICC profile in front of the first scan, before or behind the frame header (ICC.1:2010,
+    annex B.4).
+
+    It may be in several segments, which have numbers. As in Chromium it does not count if one of
+    them is missing or doubled, unless the first one says that it is all.
+
+    Raises: as `read()` does.
+    """
+    parts: dict[int, bytes] = {}
+    count = None
+    for segment in segments(reader):
+        if segment.marker == _SCAN:
+            break
+        is_long = segment.end - segment.content >= _PROFILE_HEAD_BYTES
+        if segment.marker != _APP2 or not is_long:
+            continue
+        content = reader.read(segment.end - segment.content)
+        if not content.startswith(_PROFILE):
+            continue
+        number, total = content[_PROFILE_HEAD_BYTES - 2 : _PROFILE_HEAD_BYTES]
+        if number in parts or not 1 <= number <= total or count not in (None, total):
+            return None
+        parts[number], count = content[_PROFILE_HEAD_BYTES:], total
+        if total == 1:
+            break
+    return b"".join(parts[at] for at in sorted(parts)) if parts and len(parts) == count else None
 
 
 def segments(reader: Reader) -> Iterator[Segment]:

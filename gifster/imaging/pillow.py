@@ -1,11 +1,13 @@
 """Open images by Pillow, each as the format that it is known to have, upright and in sRGB."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
 import PIL.Image
+import PIL.ImagePalette
 
 # Imported at once: when it first needs WebP or AVIF, Pillow would import some forty formats, which
 # takes longer in a new process than most small images do.
@@ -13,6 +15,7 @@ from PIL import (  # noqa: F401
     AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
+    ImageChops,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -41,6 +44,8 @@ FORMATS = {
 _MANY_PIXELS = 30_000_000
 #: libtiff reads parts of a file, but would need the whole of one that is no plain file in memory.
 _READ_BY_PLACE = {"image/tiff"}
+#: Pillow's names for the halves of samples of 16 bits; and the bytes of 256 colours.
+_HIGH_BYTES, _LOW_BYTES, _PALETTE_BYTES = "RGB;16B", "RGB;16L", 3 * 256
 #: Pillow refuses colour profiles of more than a megabyte.
 PngImagePlugin.MAX_TEXT_CHUNK = stripping.png.MAX_BYTES
 
@@ -59,6 +64,8 @@ def open_image(source: Path | IO[bytes], info: ImageInfo) -> Iterator[PIL.Image.
             _opened(source, info) as file,
             PIL.Image.open(file, formats=[FORMATS[info.content_type]]) as image,
         ):
+            if isinstance(image, PngImagePlugin.PngImageFile):
+                _as_in_browsers(image, file)
             yield image
     except PIL.Image.DecompressionBombError:
         raise Unreadable("The image has too many pixels to be decoded.") from None
@@ -108,6 +115,30 @@ def _as_transparent(webp: BinaryIO) -> BinaryIO:
     pieces.add(byte)
     pieces.keep(at + len(byte), reader.size)
     return pieces.open(webp)
+
+
+def _as_in_browsers(png: PngImagePlugin.PngImageFile, file: IO[bytes]) -> None:
+    """Let indices beyond the palette of a PNG have its last colour, and one colour of 16 bits be
+    transparent only where all its bits are right (PNG, 11.3.1.1)."""
+    clear = png.info.get("transparency")
+    if png.mode == "P" and png.palette is not None:
+        palette = bytes(png.palette.palette)
+        missing = (_PALETTE_BYTES - len(palette)) // 3
+        png.palette = PIL.ImagePalette.raw("RGB", palette + palette[-3:] * missing)
+        if isinstance(clear, bytes) and 0 < len(palette) <= len(clear) * 3:
+            png.info["transparency"] = clear[: len(palette) // 3] + clear[-1:] * missing
+    elif png.mode == "RGB" and png.tile[0].args == _HIGH_BYTES and isinstance(clear, tuple):
+        png.load()
+        file.seek(0)
+        with PngImagePlugin.PngImageFile(file) as low:
+            low.tile = [tile._replace(args=_LOW_BYTES) for tile in low.tile]
+            differs = [
+                band.point([255 * (value != wanted >> shift & 255) for value in range(256)])
+                for picture, shift in ((png, 8), (low, 0))
+                for band, wanted in zip(picture.split(), clear, strict=True)
+            ]
+        png.putalpha(functools.reduce(ImageChops.lighter, differs))
+        del png.info["transparency"]
 
 
 def upright(frame: PIL.Image.Image, look: Appearance) -> PIL.Image.Image:

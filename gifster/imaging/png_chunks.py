@@ -17,8 +17,9 @@ from gifster.imaging.reader import Reader
 _HEAD, _CRC = struct.Struct(">I4s"), struct.Struct(">I")
 _ANIMATION, _FRAME = struct.Struct(">2I"), struct.Struct(">5I2H2B")
 _MAX_NUMBER = 2**31 - 1
-#: The chunks that a decoder needs.
-_DECODING = {b"PLTE", b"tRNS"}
+#: The colour type of a palette, and how many bytes of tRNS each type needs at least (11.3.1.1).
+_PALETTE = 3
+_TRANSPARENT_BYTES = {0: 2, 2: 6, 3: 0}
 #: The chunks that say how the pixels are to be shown: they must come before these, and only the
 #: first of each kind counts. Longer ones are ignored (bytes).
 _DESCRIBING = {
@@ -83,12 +84,12 @@ class PngChunks:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self.width = self.height = self.depth = 0
+        self.width = self.height = self.depth = self._colors = 0
         self.plays: int | None = None
         self.header: list[tuple[int, int]] = []
         self.image: list[tuple[int, int]] = []
         self.describing: dict[bytes, bytes] = {}
-        self.has_controls = False
+        self.has_controls = self._has_palette = False
         self._frames_left = 0
         #: The number that the next chunk of the animation must have; None after a wrong one.
         self._sequence: int | None = 0
@@ -114,12 +115,10 @@ class PngChunks:
     def _read_chunk(self, kind: bytes, size: int, start: int) -> None:
         self.has_controls |= kind in (b"acTL", b"fcTL", b"fdAT")
         if kind == b"IHDR":
-            if not 8 <= size <= 64:
-                raise Unreadable("The PNG is damaged.")
-            head = self._reader.read(min(size, 9)).ljust(9, b"\0")
-            self.width, self.height, self.depth = struct.unpack(">2IB", head)
-            self.header.append((start - 4, start + size))
+            self._read_header(size, start)
         elif kind == b"IDAT":
+            if self._colors == _PALETTE and not self._has_palette:
+                raise Unreadable("The PNG is damaged: its palette is missing.")
             self.image.append((start, start + size))
             if self._frame is not None:
                 self._frame.data.append((start, start + size))
@@ -129,13 +128,27 @@ class PngChunks:
             self._read_frame(size)
         elif kind == b"fdAT":
             self._read_data(size, start)
-        elif not self.image:
-            if kind in _DECODING:
+        elif kind == b"PLTE" and not self.image:
+            self._has_palette = True
+            self.header.append((start - 4, start + size))
+        elif kind in _DESCRIBING and not self.image and kind not in self.describing:
+            self._read_description(kind, size, start)
+
+    def _read_header(self, size: int, start: int) -> None:
+        if not 8 <= size <= 64:
+            raise Unreadable("The PNG is damaged.")
+        head = self._reader.read(min(size, 10)).ljust(10, b"\0")
+        self.width, self.height, self.depth, self._colors = struct.unpack(">2I2B", head)
+        self.header.append((start - 4, start + size))
+
+    def _read_description(self, kind: bytes, size: int, start: int) -> None:
+        if not counts(kind, size, self._colors, has_palette=self._has_palette):
+            return
+        content = self._checked(kind, size, min(size, _MAX_DESCRIBING_BYTES))
+        if content is not None:
+            self.describing[kind] = content
+            if kind == b"tRNS":
                 self.header.append((start - 4, start + size))
-            if kind in _DESCRIBING and kind not in self.describing:
-                content = self._checked(kind, size, min(size, _MAX_DESCRIBING_BYTES))
-                if content is not None:
-                    self.describing[kind] = content
 
     def _read_animation(self, size: int) -> None:
         """Read how many frames there are, and how often they play."""
@@ -183,6 +196,20 @@ class PngChunks:
         content = self._reader.read(size)
         (crc,) = _CRC.unpack(self._reader.read(_CRC.size))
         return content if crc == zlib.crc32(kind + content) else None
+
+
+def counts(kind: bytes, size: int, colors: int, *, has_palette: bool) -> bool:
+    """Whether browsers read a chunk that describes the pixels, in front of these.
+
+    Parameters:
+      size: of its content (bytes).
+      colors: the colour type of the picture.
+      has_palette: whether it comes behind a palette (5.6).
+    """
+    if kind == b"tRNS":
+        is_behind = has_palette or colors != _PALETTE
+        return is_behind and size >= _TRANSPARENT_BYTES.get(colors, 0)
+    return kind != b"cICP" or not has_palette
 
 
 def read(reader: Reader, timeline: Timeline) -> Facts:

@@ -6,7 +6,9 @@ and get some disposals wrong.
 """
 
 import io
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +29,8 @@ from gifster.imaging.reader import Reader
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: Where the size is in IHDR, after the kind.
 _SIZE = slice(4, 12)
+#: What comes before compressed data (RFC 1950, 2.2), and how much is unpacked at a time (bytes).
+_ZLIB_HEAD, _PART_BYTES = 2, 2**16
 
 
 def frames(source: Path, info: ImageInfo) -> Iterator[Frame]:
@@ -82,6 +86,30 @@ def first(source: Path, info: ImageInfo) -> PIL.Image.Image | None:
         return orientation.turned(picture, look.orientation)
 
 
+def mended(source: Path, info: ImageInfo) -> PIL.Image.Image:
+    """A still whose pixels have a wrong checksum (RFC 1950), which browsers ignore.
+
+    Raises:
+      Unreadable: more than that is wrong.
+    """
+    with source.open("rb") as structure, source.open("rb") as file:
+        chunks = PngChunks(Reader(structure))
+        for _ in chunks:
+            pass
+        are_right = all(
+            _read(file, end, end + 4) == zlib.crc32(_read(file, start, end)).to_bytes(4, "big")
+            for start, end in chunks.header
+        )
+        whole = (0, 0, chunks.width, chunks.height)
+        packed = _with_checksum(_packed(chunks.image, file), whole) if are_right else None
+        look = appearance.of_png(chunks.depth, chunks.describing)
+        if packed is not None:
+            picture = _opened(_header(whole, chunks, file), packed, look, info)
+            if picture is not None:
+                return orientation.turned(picture, look.orientation)
+    raise Unreadable("The image is damaged: it cannot be decoded.")
+
+
 def was_animation(source: Path) -> bool:
     """Whether a PNG has chunks of an animation, right or wrong."""
     with source.open("rb") as structure:
@@ -97,7 +125,18 @@ def _decoded(  # noqa: PLR0913, PLR0917
     file: BinaryIO,
     info: ImageInfo,
 ) -> PIL.Image.Image | None:
-    """The pixels of a frame as they are stored (RGB or RGBA); None if they are damaged."""
+    """The pixels of a frame as they are stored (RGB or RGBA); None if they are damaged. A wrong
+    checksum alone is no damage to browsers."""
+    header, packed = _header(box, chunks, file), _packed(data, file)
+    picture = _opened(header, packed, look, info)
+    if picture is None:
+        mended = _with_checksum(packed, box)
+        picture = None if mended is None else _opened(header, mended, look, info)
+    return picture
+
+
+def _header(box: Box, chunks: PngChunks, file: BinaryIO) -> bytes:
+    """What comes before the compressed pixels in a PNG of a frame alone."""
     made = io.BytesIO()
     made.write(_SIGNATURE)
     for start, end in chunks.header:
@@ -106,14 +145,52 @@ def _decoded(  # noqa: PLR0913, PLR0917
             size = b"".join(side.to_bytes(4, "big") for side in (box[2] - box[0], box[3] - box[1]))
             chunk = chunk[: _SIZE.start] + size + chunk[_SIZE.stop :]
         putchunk(made, chunk[:4], chunk[4:])
-    putchunk(made, b"IDAT", b"".join(_read(file, start, end) for start, end in data))
+    return made.getvalue()
+
+
+def _packed(data: list[tuple[int, int]], file: BinaryIO) -> bytes:
+    """The compressed pixels of a frame."""
+    return b"".join(_read(file, start, end) for start, end in data)
+
+
+def _opened(
+    header: bytes, packed: bytes, look: Appearance, info: ImageInfo
+) -> PIL.Image.Image | None:
+    """The pixels of a PNG; None if they are damaged."""
+    made = io.BytesIO()
+    made.write(header)
+    putchunk(made, b"IDAT", packed)
     putchunk(made, b"IEND", b"")
     made.seek(0)
+    with suppress(Unreadable), pillow.open_image(made, info) as image:
+        return pillow.upright(image, look._replace(orientation=1))
+    return None
+
+
+def _with_checksum(packed: bytes, box: Box) -> bytes | None:
+    """Compressed pixels with the right checksum behind them; None if they are damaged themselves,
+    or more than a frame has."""
+    unpacking, checksum = zlib.decompressobj(-zlib.MAX_WBITS), 1
+    rest, left = packed[_ZLIB_HEAD:], _most_bytes(box)
     try:
-        with pillow.open_image(made, info) as image:
-            return pillow.upright(image, look._replace(orientation=1))
-    except Unreadable:
+        while not unpacking.eof and left >= 0:
+            part = unpacking.decompress(rest, _PART_BYTES)
+            if not part and not unpacking.unconsumed_tail and not unpacking.eof:
+                return None
+            rest, left = unpacking.unconsumed_tail, left - len(part)
+            checksum = zlib.adler32(part, checksum)
+    except zlib.error:
         return None
+    if left < 0:
+        return None
+    end = len(packed) - len(unpacking.unused_data)
+    return packed[:end] + checksum.to_bytes(4, "big")
+
+
+def _most_bytes(box: Box) -> int:
+    """The bytes of a frame of four samples of 16 bits, each row with a filter, in all passes."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    return 8 * width * height + 16 * (height + 8)
 
 
 def _read(file: BinaryIO, start: int, end: int) -> bytes:

@@ -24,6 +24,7 @@ from gifster.imaging import (
 )
 from gifster.imaging.appearance import Appearance
 from gifster.imaging.boxes import Box
+from gifster.imaging.errors import Unreadable
 from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.masks import without_alpha
 from gifster.imaging.orientation import stored_box, turned, upright_size
@@ -122,6 +123,16 @@ def decode(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> Picture:
             return Picture(_plain(animated, factor, Appearance()), 1)
     if info.content_type == "image/bmp":
         return Picture(_plain(bmp_pixels.decoded(source, info), factor, Appearance()), 1)
+    try:
+        return _decoded(source, info, factor)
+    except Unreadable:
+        if info.content_type != "image/png":
+            raise
+        return Picture(_plain(png_frames.mended(source, info), factor, Appearance()), 1)
+
+
+def _decoded(source: Path, info: ImageInfo, factor: int) -> Picture:
+    """What `decode()` returns of what Pillow decodes."""
     look = appearance.read(source, info.content_type)
     with pillow.open_image(source, info) as image:
         width, height = image.size

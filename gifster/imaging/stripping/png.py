@@ -1,12 +1,14 @@
 """PNG, animated or not: which chunks are the picture (PNG specification, Third Edition, 4.8).
 
-Browsers ignore an ancillary chunk with a wrong CRC, so it is left out.
+Browsers ignore an ancillary chunk with a wrong CRC, and what says behind the pixels how these look,
+so it is left out.
 """
 
 import struct
 import zlib
 from collections.abc import Collection
 
+from gifster.imaging.png_chunks import counts
 from gifster.imaging.reader import Reader
 from gifster.imaging.stripping.exif import minimal
 from gifster.imaging.stripping.pieces import Pieces
@@ -20,6 +22,10 @@ _LOOKS: dict[bytes, Collection[int] | None] = {
     b"tRNS": range(1, 257), b"iCCP": None, b"gAMA": (4,), b"cHRM": (32,), b"sRGB": (1,),
     b"cICP": (4,), b"mDCV": (24,), b"cLLI": (8,), b"sBIT": (1, 2, 3, 4), b"pHYs": (9,),
 }  # fmt: skip
+#: The greatest rendering intent of ICC, of which sRGB names one (11.3.2.5).
+MAX_INTENT = b"\3"
+#: Where the colour type is in IHDR.
+_COLORS_AT = 9
 #: The greatest size of such a chunk, and of an unpacked colour profile (bytes). Larger ones are
 #: left out: no display has them, but bombs do.
 MAX_BYTES = 4 * 2**20
@@ -35,6 +41,7 @@ def strip(reader: Reader) -> Pieces:
 def walk(reader: Reader, pieces: Pieces) -> None:
     """Put the chunks of the picture into `pieces`."""
     seen: set[bytes] = set()
+    colors = 0
     pieces.keep(0, 8)
     reader.seek(8)
     kind = b""
@@ -47,9 +54,17 @@ def walk(reader: Reader, pieces: Pieces) -> None:
             pieces.add(_chunk(kind, b""))
         elif kind in _NEEDED:
             pieces.keep(start, end)
-        elif kind in _LOOKS and kind not in seen and size <= MAX_BYTES:
+            if kind == b"IHDR" and size > _COLORS_AT:
+                colors = reader.read(_COLORS_AT + 1)[_COLORS_AT]
+        elif kind in _LOOKS and not {kind, b"IDAT"} & seen and size <= MAX_BYTES:
+            if not counts(kind, size, colors, has_palette=b"PLTE" in seen):
+                reader.seek(end)
+                continue
             content = reader.read(size)
-            used = _used(kind, content) if reader.read(4) == _crc(kind, content) else b""
+            if reader.read(4) != _crc(kind, content):
+                reader.seek(end)
+                continue
+            used = _used(kind, content)
             if used and used == content:
                 pieces.keep(start, end)
             elif used:
@@ -63,19 +78,24 @@ def walk(reader: Reader, pieces: Pieces) -> None:
                 pieces.keep(start, end)
             elif content:
                 pieces.add(_chunk(kind, content))
-        seen.add(kind if kind in _LOOKS or kind in (b"IDAT", b"eXIf") else b"")
+        seen.add(kind if kind in _LOOKS or kind in (b"PLTE", b"IDAT", b"eXIf") else b"")
         reader.seek(end)
 
 
 def _used(kind: bytes, content: bytes) -> bytes:
-    """What decoders use of a chunk; nothing of one that has another size than its kind, or of a
-    colour profile that cannot be unpacked or is too large."""
+    """What decoders use of a chunk; nothing of one that has another size than its kind, of sRGB
+    with an intent that there is not, or of a colour profile without a name or that cannot be
+    unpacked or is too large."""
     sizes = _LOOKS[kind]
     if sizes is not None:
-        return content if len(content) in sizes else b""
+        is_right = len(content) in sizes and (kind != b"sRGB" or content <= MAX_INTENT)
+        return content if is_right else b""
+    name, _, packed = content.partition(b"\0")
+    if not name or packed[:1] != b"\0":  # the only way of packing (11.3.2.3)
+        return b""
     unpacking = zlib.decompressobj()
     try:
-        unpacking.decompress(content[content.find(b"\0") + 2 :], MAX_BYTES)
+        unpacking.decompress(packed[1:], MAX_BYTES)
     except zlib.error:
         return b""
     return content[: len(content) - len(unpacking.unused_data)] if unpacking.eof else b""
