@@ -93,8 +93,14 @@ class _Walk:
 
     def facts(self) -> Facts:
         while (chunk := self._next(self._end)) is not None:
+            is_first = self._canvas is None
             self._read_chunk(chunk)
             self._go_past(chunk, self._end)
+            if is_first and chunk.kind in _PICTURES:
+                # Without the extended header it is this picture (2.5, 2.6), but has to be whole.
+                if self._end - self._reader.tell() >= _HEAD.size:
+                    self._reader.seek(self._end)
+                break
         if self._canvas is None or not self._has_picture:
             raise Unreadable("The image is damaged.")
         return Facts(*self._canvas, self._loop)
@@ -129,7 +135,8 @@ class _Walk:
         elif chunk.kind == b"ANIM":
             if chunk.size < 6:
                 raise Unreadable("The image is damaged.")
-            self._loop = int.from_bytes(self._reader.read(6)[4:], "little")
+            plays = int.from_bytes(self._reader.read(6)[4:], "little")
+            self._loop = plays if self._loop is None else self._loop  # the first one counts
         elif chunk.kind == b"ANMF":
             self._read_frame(chunk)
 

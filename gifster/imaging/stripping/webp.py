@@ -9,7 +9,7 @@ from gifster.imaging.stripping.pieces import Pieces
 
 _HEAD = struct.Struct("<4sI")
 _PICTURE = {b"VP8 ", b"VP8L", b"ALPH"}
-_HEADER = b"VP8X"
+_SIMPLE, _HEADER = {b"VP8 ", b"VP8L"}, b"VP8X"
 _KEPT = _PICTURE | {_HEADER, b"ANIM", b"ANMF", b"ICCP"}
 #: The flags in the extended header for EXIF and for XMP.
 _HAS_EXIF, _HAS_XMP = 0x08, 0x04
@@ -51,6 +51,8 @@ def strip(reader: Reader) -> Pieces:
             _keep_frame(reader, start, stop, following, kept)
         elif kind in _KEPT:
             kept.keep(start, following)
+            if kind in _SIMPLE and flags_at is None:
+                break  # a file without the extended header is this picture
     if flags_at is None:
         exif = b""  # nobody reads it without the extended header
     if exif:
