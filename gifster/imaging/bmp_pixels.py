@@ -15,10 +15,13 @@ from gifster.imaging.probe import DECODER_ERRORS
 
 #: Pixels with masks, and with a mask of opacity, too.
 _BITFIELDS, _ALPHA_BITFIELDS = 3, 6
-_DEPTHS = (16, 32)
+#: The masks by the bits of a pixel, if the file has none. From version 4 on, opacity has a mask in
+#: any case.
+_USUAL_MASKS = {16: (0x7C00, 0x3E0, 0x1F), 32: (0xFF0000, 0xFF00, 0xFF)}
 #: So many rows are decoded at a time.
 _BAND_ROWS = 64
-_FILE_HEADER_BYTES, _SMALL_HEADER, _HEADER_WITH_ALPHA = 14, 40, 56
+_SMALL_HEADER, _HEADER_WITH_ALPHA, _VERSION_4 = 40, 56, 108
+_HEAD_BYTES = 14 + _HEADER_WITH_ALPHA
 
 
 def decoded(source: Path, info: ImageInfo) -> PIL.Image.Image:
@@ -44,13 +47,15 @@ def decoded(source: Path, info: ImageInfo) -> PIL.Image.Image:
 def _with_masks(source: Path) -> PIL.Image.Image | None:
     """The picture (RGB or RGBA) of a BMP that has masks; None of any other."""
     with source.open("rb") as file:
-        head = file.read(_FILE_HEADER_BYTES + _HEADER_WITH_ALPHA)
+        head = file.read(_HEAD_BYTES).ljust(_HEAD_BYTES, b"\0")
         header, width, height, _, bits, kind = struct.unpack_from("<L2l2HL", head, 14)
-        is_masked = header >= _SMALL_HEADER and kind in (_BITFIELDS, _ALPHA_BITFIELDS)
-        if not is_masked or bits not in _DEPTHS:
-            return None
         red, green, blue, alpha = struct.unpack_from("<4L", head, 54)
         has_alpha = header >= _HEADER_WITH_ALPHA or kind == _ALPHA_BITFIELDS
+        is_masked = header >= _SMALL_HEADER and kind in (_BITFIELDS, _ALPHA_BITFIELDS)
+        if header >= _VERSION_4 and kind == 0 and alpha and bits in _USUAL_MASKS:
+            is_masked, (red, green, blue) = True, _USUAL_MASKS[bits]
+        if not is_masked or bits not in _USUAL_MASKS:
+            return None
         masks = [red, green, blue, *([alpha] if has_alpha and alpha else [])]
         file.seek(struct.unpack_from("<L", head, 10)[0])
         made = PIL.Image.new("RGBA" if len(masks) == 4 else "RGB", (width, abs(height)))

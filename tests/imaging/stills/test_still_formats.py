@@ -154,6 +154,15 @@ def test_a_bmp_may_be_transparent_or_begin_at_its_top(tmp_path: Path):
     assert above.convert("RGBA").getpixel((0, 0)) == RED
 
 
+@pytest.mark.parametrize("header", [56, 108, 124])
+def test_the_opacity_of_a_bmp_has_a_mask_without_others_from_version_4_on(tmp_path: Path, header):
+    rows = b"\0\0\xff\x80" + b"\xff\0\0\xff"
+
+    picture = made(tmp_path / "a", bmp(32, rows, compression=0, header=header, masks=MASKS))
+
+    assert picture.convert("RGBA").getpixel((0, 0)) == (255, 0, 0, 255 if header == 56 else 128)
+
+
 def test_the_palette_of_a_bmp_may_reach_into_its_pixels(tmp_path: Path):
     content = bytearray(bmp(8, b"\1\0\0\0", palette=RED_AND_BLUE, colors=2))
     content[10] -= 1  # the first pixel is the last byte of the palette
