@@ -35,6 +35,8 @@ class Appearance(NamedTuple):
       says_profile: whether `profile` counts rather than the one that Pillow finds.
       colors: the code points of the colours, which count if there is no profile.
       peak_nits: how bright the brightest pixel is (nits); None if the file does not say.
+      part: width and height of the upper left part that is shown, before it is turned (pixels);
+        None shows everything.
       transparent: of a PNG of grey or RGB: the value or values of its transparent pixels. They have
         16 bits if they are of 16-bit grey, else 8. Those of 16-bit RGB are compared before
         (`pillow`).
@@ -46,6 +48,7 @@ class Appearance(NamedTuple):
     colors: CodePoints | None = None
     transparent: tuple[int, ...] | None = None
     peak_nits: float | None = None
+    part: tuple[int, int] | None = None
 
 
 def read(source: Path, content_type: str) -> Appearance:
@@ -68,7 +71,9 @@ def _of_jpeg(reader: Reader) -> Appearance:
 
 def _of_avif(reader: Reader) -> Appearance:
     facts = bmff.read(reader)
-    return Appearance(facts.orientation, colors=facts.colors, peak_nits=facts.peak_nits)
+    return Appearance(
+        facts.orientation, colors=facts.colors, peak_nits=facts.peak_nits, part=facts.shown
+    )
 
 
 def _of_png(reader: Reader) -> Appearance:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from gifster.imaging import bmff_items, bmff_properties, heic
 from gifster.imaging.cicp import CodePoints
+from gifster.imaging.delays import displayed_ms
 from gifster.imaging.errors import Truncated, Unreadable, Unsupported
 from gifster.imaging.reader import PART_STEPS, Reader
 
@@ -30,14 +31,15 @@ _DURATION_AT = {b"mvhd": (16, 24), b"tkhd": (20, 28)}
 _REPEATS, _MAX_PLAYS = 1, 2**31 - 1
 _MAX_BOXES, _MAX_CONTENT_BYTES = 10_000, 1_000_000
 _BOX_STEPS = 2 * PART_STEPS
+_MAJOR_BRAND_AT = 8
 
 
 class Facts(NamedTuple):
     """Width and height of the picture as it is stored (pixels); for a sequence the number of
     frames, their duration (ms), and how often it plays (0 for forever); the orientation (1 to 8);
     and if the file says it, the colours, the brightness of the brightest pixel, the size of the
-    part that is shown (which decoders of AVIF overlook), and the number of the matrix of its
-    colours."""
+    part that is shown, the number of the matrix of its colours, and that size if browsers show
+    only that part of an AVIF."""
 
     width: int
     height: int
@@ -49,6 +51,7 @@ class Facts(NamedTuple):
     peak_nits: float | None = None
     aperture: tuple[int, int] | None = None
     matrix: int | None = None
+    shown: tuple[int, int] | None = None
 
 
 class _Box(NamedTuple):
@@ -86,7 +89,10 @@ def read(reader: Reader) -> Facts:
       OutOfSteps: there are more boxes and entries than the reader has steps.
     """
     samples = _Samples(reader)
-    sizes, ticks_a_second, frames, ticks = [(0, 0)], 1, 0, 0
+    reader.seek(_MAJOR_BRAND_AT)
+    # As in libavif and browsers, a file that is first of all a still is one, whatever its tracks.
+    is_still = reader.read(4) == b"avif"
+    sizes, ticks_a_second, frames, duration_ms = [(0, 0)], 1, 0, 0.0
     track_ticks, plays = 0, 0
     primary: int | None = None
     properties: bmff_properties.Properties = {}
@@ -96,7 +102,11 @@ def read(reader: Reader) -> Facts:
             raise Unsupported(
                 "An AVIF or HEIC of the low-overhead kind cannot be read here. Save it as a PNG."
             )
-        if box.kind == b"pitm":
+        if box.kind in (b"stsz", b"stco", b"co64"):
+            samples.add(box)
+        elif box.track and is_still:
+            continue
+        elif box.kind == b"pitm":
             primary = int.from_bytes(content[4:], "big")
         elif box.kind == b"iprp":
             properties = bmff_properties.of_item(reader, content, primary)
@@ -111,27 +121,28 @@ def read(reader: Reader) -> Facts:
             plays = _plays(content, track_ticks)
         elif box.kind == b"iloc":
             _check_extents(content, reader)
-        elif box.kind in (b"stsz", b"stco", b"co64"):
-            samples.add(box)
         elif box.kind == b"mdhd" and box.track == 1:
             ticks_a_second = _number(content, 20 if content[:1] == b"\1" else 12) or 1
         elif box.kind == b"stts" and box.track == 1:
             counts, deltas = _pairs(content[8:])
             reader.step(len(counts))
-            frames, ticks = frames + sum(counts), ticks + sum(map(mul, counts, deltas))
+            frames += sum(counts)
+            delays = (displayed_ms(1000 * delta / ticks_a_second) for delta in deltas)
+            duration_ms += sum(map(mul, counts, delays))
     samples.check()
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     return Facts(
         width,
         height,
         frames,
-        1000 * ticks // ticks_a_second,
+        round(duration_ms),
         plays,
         bmff_properties.orientation(properties),
         bmff_properties.colors(properties),
         bmff_properties.peak_nits(properties),
         bmff_properties.aperture(properties),
         bmff_properties.matrix(properties),
+        bmff_properties.shown(properties),
     )
 
 

@@ -3,6 +3,7 @@ AVIF 1.1). The other pictures, such as thumbnails and gain maps, have properties
 
 import struct
 from collections.abc import Iterator
+from fractions import Fraction
 
 from gifster.imaging.cicp import CodePoints, in_avif
 from gifster.imaging.errors import Unreadable
@@ -73,6 +74,28 @@ def aperture(properties: Properties) -> tuple[int, int] | None:
     if not width_unit or not height_unit:
         return None
     return round(width / width_unit), round(height / height_unit)
+
+
+def shown(properties: Properties) -> tuple[int, int] | None:
+    """Width and height of what browsers show of an AVIF, if that is only a part (pixels).
+
+    Chromium shows a part only if it begins in the upper left corner and has whole pixels. Of
+    another one it shows everything.
+    """
+    content, whole = properties.get(b"clap", b"")[:32], size(properties)
+    if len(content) < 32:
+        return None
+    numbers = struct.unpack(">4LlLlL", content)
+    if 0 in numbers[1::2]:
+        return None
+    wide, high, right, down = (
+        Fraction(numbers[at], numbers[at + 1]) for at in range(0, len(numbers), 2)
+    )
+    # The middle of the part lies right of the middle of the whole, and below it (12.1.4).
+    begins = right == (wide - whole[0]) / 2 and down == (high - whole[1]) / 2
+    is_part = 0 < wide <= whole[0] and 0 < high <= whole[1]
+    are_whole = wide.denominator == high.denominator == 1
+    return (int(wide), int(high)) if begins and is_part and are_whole else None
 
 
 def colors(properties: Properties) -> CodePoints | None:

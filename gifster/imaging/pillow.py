@@ -46,6 +46,9 @@ _MANY_PIXELS = 30_000_000
 _READ_BY_PLACE = {"image/tiff"}
 #: Pillow's names for the halves of samples of 16 bits; and the bytes of 256 colours.
 _HIGH_BYTES, _LOW_BYTES, _PALETTE_BYTES = "RGB;16B", "RGB;16L", 3 * 256
+#: Where the main brand of a HEIF file is, and those of AVIF; the last one leaves it to libavif
+#: whether the file moves.
+_BRAND_AT, _BRANDS = 8, (b"avif", b"avis", b"mif1")
 #: Pillow refuses colour profiles of more than a megabyte.
 PngImagePlugin.MAX_TEXT_CHUNK = stripping.png.MAX_BYTES
 
@@ -99,8 +102,22 @@ def _opened(source: Path | IO[bytes], info: ImageInfo) -> Iterator[IO[bytes]]:
         content: BinaryIO = file if pieces is None else pieces.open(file)
         if info.content_type == "image/webp":
             content = _as_transparent(content)
+        elif info.content_type == "image/avif":
+            content = _as_avif(content)
         content.seek(0)
         yield content
+
+
+def _as_avif(heif: BinaryIO) -> BinaryIO:
+    """An AVIF whose main brand is one that Pillow knows. Browsers look at all its brands."""
+    heif.seek(_BRAND_AT)
+    if heif.read(4) in _BRANDS:
+        return heif
+    pieces, reader = stripping.Pieces(), Reader(heif)
+    pieces.keep(0, _BRAND_AT)
+    pieces.add(_BRANDS[-1])
+    pieces.keep(_BRAND_AT + 4, reader.size)
+    return pieces.open(heif)
 
 
 def _as_transparent(webp: BinaryIO) -> BinaryIO:
@@ -141,10 +158,16 @@ def _as_in_browsers(png: PngImagePlugin.PngImageFile, file: IO[bytes]) -> None:
         del png.info["transparency"]
 
 
+def shown_part(picture: PIL.Image.Image, look: Appearance) -> PIL.Image.Image:
+    """What is shown of a picture, before it is turned; mostly itself."""
+    return picture if look.part is None else picture.crop((0, 0, *look.part))
+
+
 def upright(frame: PIL.Image.Image, look: Appearance) -> PIL.Image.Image:
     """A frame turned upright and converted to sRGB, as `look` says.
 
     It is RGBA if it has transparency, else RGB. A frame that needs no change is returned itself.
     """
     frame.load()  # the caller may use it after the file is closed
+    frame = shown_part(frame, look)
     return orientation.turned(colors.to_srgb(colors.plain(frame, look), look), look.orientation)

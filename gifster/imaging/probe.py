@@ -213,7 +213,7 @@ def _probe_avif(reader: Reader, _: Timeline) -> ImageInfo:
     moves = facts.frames > 1
     return ImageInfo(
         "image/avif",
-        *orientation.upright_size(facts.width, facts.height, facts.orientation),
+        *orientation.upright_size(*(facts.shown or facts[:2]), facts.orientation),
         facts.frames if moves else 1,
         facts.duration_ms if moves else 0,
         facts.plays if moves else None,

@@ -134,7 +134,8 @@ def decode(source: Path, info: ImageInfo, plans: Sequence[Plan]) -> Picture:
 def _decoded(source: Path, info: ImageInfo, factor: int) -> Picture:
     """What `decode()` returns of what Pillow decodes."""
     look = appearance.read(source, info.content_type)
-    with pillow.open_image(source, info) as image:
+    with pillow.open_image(source, info) as opened:
+        image = pillow.shown_part(opened, look)
         width, height = image.size
         # Pillow can decode a JPEG at a half, a quarter or an eighth of its size.
         image.draft(None, (width // factor, height // factor))

@@ -1,6 +1,7 @@
 """AVIF, still and animated: it is read, and made."""
 
 import io
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from gifster.imaging.cicp import UNREAD_MATRICES
 from gifster.imaging.errors import Truncated, Unreadable, Unsupported
 from gifster.imaging.probe import probe
 from tests import images
+from tests.imaging import carriers
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -203,3 +205,98 @@ def test_a_low_overhead_avif_is_unsupported(tmp_path: Path):
         probe(source)
 
     assert refused.value.code == "unsupported"
+
+
+def _with_property(avif: bytes, added: bytes) -> bytes:
+    """An AVIF of one item, with a further property of that."""
+    content = bytearray(avif)
+    meta, iprp, ipco, ipma, iloc = (
+        content.index(kind) - 4 for kind in (b"meta", b"iprp", b"ipco", b"ipma", b"iloc")
+    )
+
+    def number(at: int) -> int:
+        return int.from_bytes(content[at : at + 4], "big")
+
+    end, count, at = ipco + number(ipco), 0, ipco + 8
+    while at < end:
+        at, count = at + number(at), count + 1
+    for start, more in (
+        (meta, len(added) + 1), (iprp, len(added) + 1), (ipco, len(added)), (ipma, 1),
+        (iloc + 22, len(added) + 1),
+    ):  # fmt: skip
+        content[start : start + 4] = (number(start) + more).to_bytes(4, "big")
+    content[ipma + 18] += 1
+    content[ipma + 19 : ipma + 19] = bytes([0x80 | count + 1])
+    content[end:end] = added
+    return bytes(content)
+
+
+def _clap(*numbers: int) -> bytes:
+    return carriers.box(b"clap", struct.pack(">4LlLlL", *numbers))
+
+
+@pytest.mark.parametrize(
+    ("clap", "size"),
+    [
+        ((24, 1, 16, 1, -12, 1, -8, 1), (24, 16)),
+        ((23, 1, 15, 1, -25, 2, -17, 2), (23, 15)),
+        ((24, 1, 16, 1, 0, 1, 0, 1), (48, 32)),
+        ((24, 1, 16, 1, 40, 1, 0, 1), (48, 32)),
+        ((47, 2, 31, 2, -49, 4, -33, 4), (48, 32)),
+        ((24, 0, 16, 1, -12, 1, -8, 1), (48, 32)),
+        ((100, 1, 100, 1, 26, 1, 34, 1), (48, 32)),
+    ],
+    ids=["corner", "odd", "middle", "beyond", "half pixels", "no unit", "larger"],
+)
+def test_the_part_of_an_avif_that_browsers_show(tmp_path: Path, clap, size):
+    # Given an AVIF with a clean aperture, turned by a quarter after that
+    source, target = tmp_path / "source", tmp_path / "target.png"
+    picture = images.frames((48, 32), 1)[0]
+    picture.save(source, "AVIF", quality=100, subsampling="4:4:4", speed=10)
+    turned = _with_property(source.read_bytes(), _clap(*clap))
+    source.write_bytes(_with_property(turned, carriers.box(b"irot", b"\1")))
+
+    info = probe(source)
+    images.make(source, {target: Image().convert("png")})
+
+    assert (info.height, info.width) == size
+    with PIL.Image.open(target) as made:
+        wanted = picture.crop((0, 0, *size)).transpose(PIL.Image.Transpose.ROTATE_90)
+        assert made.size == wanted.size
+        assert images.difference(made, wanted) < 3
+
+
+def test_an_avif_may_have_a_main_brand_of_its_kind(tmp_path: Path):
+    source, target = tmp_path / "source", tmp_path / "target.png"
+    images.frames((48, 32), 1)[0].save(source, "AVIF", speed=10)
+    source.write_bytes(source.read_bytes().replace(b"ftypavif", b"ftypMA1B", 1))
+
+    images.make(source, {target: Image().convert("png")})
+
+    assert probe(target).width == 48
+
+
+def test_a_still_stays_one_if_it_has_a_sequence_too(tmp_path: Path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    frames = images.frames((48, 32), 3)
+    frames[0].save(source, "AVIF", save_all=True, append_images=frames[1:], speed=10)
+    source.write_bytes(source.read_bytes().replace(b"ftypavis", b"ftypavif", 1))
+
+    info = probe(source)
+    images.make(source, {target: Image().convert("webp")})
+
+    assert (info.frames, info.duration_ms, info.loop) == (1, 0, None)
+    assert probe(target).frames == 1
+
+
+def test_the_duration_of_an_avif_is_that_of_its_frames_in_browsers(tmp_path: Path):
+    # Given frames of 0 and 10 ms, which browsers show for 100
+    source, target = tmp_path / "source", tmp_path / "target"
+    frames = images.frames((48, 32), 3)
+    frames[0].save(
+        source, "AVIF", save_all=True, append_images=frames[1:], duration=[0, 10, 11], speed=10
+    )
+
+    images.make(source, {target: Image().convert("webp")})
+
+    assert probe(source).duration_ms == probe(target).duration_ms == 211
