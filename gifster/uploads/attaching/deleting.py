@@ -18,6 +18,7 @@ from gifster.uploads.columns.column import mounts_of
 from gifster.uploads.columns.record import uploads_of
 from gifster.uploads.columns.rows import (
     Record,
+    database_of,
     locking,
     locking_transaction,
     read_by_columns,
@@ -44,7 +45,7 @@ def delete(
     has_own = bool(mounts_of(record))
     if not has_own and not ((arguments or options) and _children_with_uploads(record)):
         return delete_instance(*arguments, **options)
-    database = real_database(record._meta.database)
+    database = database_of(record)
     query = locking(select(type(record)).where(record._pk_expr()), to_delete=True)
     if not has_own:
         with locking_transaction(database, lambda: database.execute(query).close()):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from gifster.uploads.columns.rows import Record, real_database
+from gifster.uploads.columns.rows import Record, database_of
 from gifster.uploads.files.cache import CachedFile
 
 _NAME = "_gifster_uploads"
@@ -72,10 +72,11 @@ class RecordUploads:
         """Let one thread at a time save the record.
 
         Raises:
+          InterfaceError: its model has no database.
           RuntimeError: another thread is saving it, and this thread has a transaction open. Waiting
             could deadlock: the other thread may need a row that this transaction has locked.
         """
-        waits = not real_database(record._meta.database).in_transaction()
+        waits = not database_of(record).in_transaction()
         if not self._lock.acquire(blocking=waits):
             raise in_another_thread(record)
         try:

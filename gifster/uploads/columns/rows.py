@@ -264,6 +264,22 @@ def real_database(database: Any) -> Any:
     return database.obj if isinstance(database, peewee.DatabaseProxy) else database
 
 
+def database_of(model: Any) -> Any:
+    """The database of a model, or of a record's model, behind its proxy.
+
+    Raises:
+      InterfaceError: it has none yet, as of a query of Peewee's; says what to do.
+    """
+    database = real_database(model._meta.database)
+    if database is None:
+        name = model._meta.model.__name__
+        raise peewee.InterfaceError(
+            f"{name} has no database yet: initialize its DatabaseProxy, or bind it "
+            f"(database.bind([{name}]))"
+        )
+    return database
+
+
 def check_model(model: Any) -> None:
     """Check, when a model is defined, that it can have uploads.
 

@@ -302,3 +302,28 @@ def test_a_worker_makes_no_new_record_of_a_model(application: Application):
     # Then no number is lost, and a hook gets only the key
     assert Invoice.create(image=ONE).number == 2
     assert removed == [(first.id, None)]
+
+
+# Models without a database.
+
+
+class Unbound(HasUploads, peewee.Model):
+    avatar = mount_uploader(LogoUploader)
+
+
+@pytest.mark.parametrize("database", [None, peewee.DatabaseProxy()], ids=["none", "proxy"])
+def test_a_record_whose_model_has_no_database_yet_says_what_to_do(
+    application: Application, monkeypatch: pytest.MonkeyPatch, database: Any
+):
+    monkeypatch.setattr(Unbound._meta, "database", database)
+    record = Unbound(avatar=ONE)
+
+    for change in (record.save, Unbound(id=1).delete_instance, lambda: Unbound.create(avatar=ONE)):
+        with pytest.raises(peewee.InterfaceError, match=r"bind it \(database\.bind\(\[Unbound\]\)"):
+            change()
+
+    # Once it has one, the record that could not be saved is
+    monkeypatch.setattr(Unbound._meta, "database", db)
+    db.create_tables([Unbound])
+    record.save()
+    assert fresh(record).avatar.stored
