@@ -26,7 +26,7 @@ from gifster.jobs.parent import end_with_supervisor, stopping_signals
 from gifster.jobs.printer import say
 from gifster.jobs.process_group import CannotStart, ProcessGroup
 from gifster.jobs.recurring import RecurringJob, declared_recurring
-from gifster.jobs.schema import TABLES, migrate, sql
+from gifster.jobs.schema import TABLES, migrate, sql, usable_database
 from gifster.jobs.sending import FOR_TESTS, current_broker
 from gifster.jobs.transactions import NotBound
 from gifster.jobs.worker_command import run_workers
@@ -236,6 +236,6 @@ def _load(module: str) -> None:
 
 def _database() -> peewee.Database:
     try:
-        return outbox_database()
-    except NotBound as error:
+        return usable_database(outbox_database())
+    except (NotBound, TypeError) as error:
         raise Refused(str(error)) from None

@@ -131,9 +131,10 @@ def migrate(database: peewee.Database | peewee.DatabaseProxy) -> list[str]:
 
     Raises:
       NotBound: the database is a proxy without a database.
+      TypeError: it is of a kind that the outbox cannot use; says which it can.
       peewee.PeeweeException
     """
-    real = real_database(database)
+    real = usable_database(database)
     if _is_sqlite(real) or real.in_transaction():
         with schema_transaction(real):
             migrated = _migrate(real)
@@ -191,7 +192,7 @@ def _take_step(
 
 def pending_migrations(database: peewee.Database | peewee.DatabaseProxy) -> list[str]:
     """The names of the migrations that `migrate()` would apply now."""
-    return list(_lacking(real_database(database)))
+    return list(_lacking(usable_database(database)))
 
 
 def sql(kind: str, after: int = 0) -> str:
@@ -232,6 +233,29 @@ def _present(database: peewee.Database, tables: set[str]) -> set[str]:
         present |= {f"{table}.{column.name}" for column in database.get_columns(table)}
         present |= {f"{table}({', '.join(i.columns)})" for i in database.get_indexes(table)}
     return present
+
+
+def usable_database(database: peewee.Database | peewee.DatabaseProxy) -> peewee.Database:
+    """The database behind a proxy, or the database itself, if the outbox can be in it.
+
+    Raises:
+      NotBound: the database is a proxy without a database.
+      TypeError: it is of a kind that the outbox cannot use; says which it can.
+    """
+    real = real_database(database)
+    name = type(real).__name__
+    if not isinstance(real, (peewee.SqliteDatabase, peewee.PostgresqlDatabase)):
+        raise TypeError(
+            f"the outbox cannot be in a {name}: use SQLite or PostgreSQL, through Peewee's "
+            "SqliteDatabase or PostgresqlDatabase, or a pool of them"
+        )
+    # It has one thread write what all others send it, so none of them can have a transaction.
+    if "SqliteQueueDatabase" in {kind.__name__ for kind in type(real).__mro__}:
+        raise TypeError(
+            f"the outbox cannot be in a {name}, which has no transactions: use SqliteDatabase, "
+            "with the pragma journal_mode=wal and a timeout of some seconds"
+        )
+    return real
 
 
 def _is_sqlite(database: peewee.Database) -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 import peewee
 import pytest
 from playhouse.migrations import Runner
+from playhouse.pool import PooledMySQLDatabase
+from playhouse.sqliteq import SqliteQueueDatabase
 
 from gifster import jobs
 from gifster.jobs import schema, table_changes
@@ -98,6 +100,20 @@ def test_an_application_with_nothing_but_the_outbox_gets_the_other_tables(databa
     jobs.migrate(database)
 
     assert sorted(shape(database)) == sorted(TABLES)
+
+
+class OurPool(PooledMySQLDatabase):
+    """An application's own."""
+
+
+@pytest.mark.parametrize("kind", [peewee.MySQLDatabase, OurPool, SqliteQueueDatabase])
+def test_a_database_that_the_outbox_cannot_use_is_refused(tmp_path: Path, kind: Any):
+    queued = kind is SqliteQueueDatabase
+    database = kind(tmp_path / "app.db", autostart=False) if queued else kind("app")
+
+    for function in (jobs.migrate, jobs.pending_migrations):
+        with pytest.raises(TypeError, match=rf"cannot be in a {kind.__name__}.* use S"):
+            function(database)
 
 
 def test_processes_that_migrate_at_the_same_time_do_it_once(database_url: str):
