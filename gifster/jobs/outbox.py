@@ -12,6 +12,7 @@ stats and the recurring jobs need the other tables (`worker_rows.py`, `stats.py`
 """
 
 import logging
+import re
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -37,12 +38,38 @@ def name_of(actor: str | dramatiq.Actor[..., Any]) -> str:
     """The name of an actor, which may be given itself; a class-based one (`GenericActor`), too.
 
     Raises:
-      TypeError: it is none, such as a function that was not declared.
+      TypeError: it is none, such as a function that was not declared, or a message.
     """
+    if isinstance(actor, dramatiq.Message):  # which has a name, too, and arguments of its own
+        raise TypeError(
+            f"{actor} is a message, which needs no row: send it by broker.enqueue(), or write "
+            f"the actor and its arguments, enqueue({actor.actor_name!r}, …)"
+        )
     name = actor if isinstance(actor, str) else getattr(actor, "actor_name", None)
     if not isinstance(name, str) or not name:
         raise TypeError(f"{actor!r} is no actor: declare it by @dramatiq.actor, or write a name")
     return name
+
+
+#: Dramatiq's rule for the queues of actors.
+_QUEUE_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]*")
+
+
+def named_queue(queue: str) -> str:
+    """The name of a queue, if it can be one. No actor can have another one, so no worker would ever
+    take its jobs.
+
+    Raises:
+      TypeError, ValueError: it cannot.
+    """
+    if not isinstance(queue, str):
+        raise TypeError(f"queue={queue!r} is no name of a queue: write a text")
+    if not _QUEUE_NAME.fullmatch(queue):
+        raise ValueError(
+            f"queue={queue!r} is no name of a queue: begin it with a letter or _, and go on with "
+            "letters, digits, and . _ -"
+        )
+    return queue
 
 
 def enqueue(  # noqa: PLR0913 options, each with a default
@@ -76,7 +103,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
     Raises:
       TypeError: JSON cannot hold an argument, or `actor` is no actor.
       ValueError: `at` and `in_s` are both given, `at` has no time zone, the moment is none before
-        the year 9999, or `unique` is empty or too long.
+        the year 9999, `unique` is empty or too long, or Dramatiq has no queue of such a name.
       NotBound: `Job` is bound to no database.
       OldSchema: the outbox is missing or of an earlier release; says what to do.
     """
@@ -85,7 +112,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
     later = due_at is not None and due_at > now
     unique = None if unique is None else _key(unique)
     name = name_of(actor)
-    queue = _own_queue(actor) if queue is None else queue
+    queue = _own_queue(actor) if queue is None else named_queue(queue)
     job = Job(
         actor=name,
         queue=queue,

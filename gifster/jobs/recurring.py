@@ -18,7 +18,7 @@ from gifster.jobs import clock
 from gifster.jobs.database_errors import is_database_error, refuses_value
 from gifster.jobs.job import Job
 from gifster.jobs.old_schema import needs
-from gifster.jobs.outbox import enqueue, name_of
+from gifster.jobs.outbox import enqueue, name_of, named_queue
 from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
 from gifster.jobs.sending import current_broker
@@ -98,15 +98,15 @@ def cron(
       timezone: the time zone of the clock, by its name in the IANA database: `Europe/Berlin`.
 
     Raises:
-      ValueError: the rule is invalid or never comes true, or there is no such time zone; says what
-        is wrong.
+      ValueError: the rule is invalid or never comes true, there is no such time zone, or no queue
+        can have that name; says what is wrong.
       TypeError: `arguments` is a text, not a list.
     """
     from gifster.jobs.cron_rules import next_after  # noqa: PLC0415 cronsim, only for a rule
 
     shown = rule if timezone == "UTC" else f"{rule} ({timezone})"
     listed = _listed(arguments)
-    return Recurring(shown, next_after(rule, timezone), name_of(actor), listed, queue)
+    return Recurring(shown, next_after(rule, timezone), name_of(actor), listed, _named(queue))
 
 
 def every(
@@ -124,7 +124,7 @@ def every(
       actor, arguments, queue: as for `cron()`.
 
     Raises:
-      ValueError: `seconds` is less than 1.
+      ValueError: `seconds` is less than 1, or no queue can have that name.
       TypeError: `arguments` is a text, not a list.
     """
     if seconds < 1:
@@ -134,8 +134,12 @@ def every(
         lambda after: (after // seconds + 1) * seconds,
         name_of(actor),
         _listed(arguments),
-        queue,
+        _named(queue),
     )
+
+
+def _named(queue: str | None) -> str | None:
+    return None if queue is None else named_queue(queue)
 
 
 def _listed(arguments: Iterable[Any]) -> list[Any]:

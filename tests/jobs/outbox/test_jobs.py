@@ -4,6 +4,8 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 import dramatiq
 import peewee
@@ -113,6 +115,25 @@ def test_what_is_no_actor_is_refused(outbox: Outbox, no_actor: object):
     for call in (jobs.enqueue, lambda actor: jobs.every(60, actor)):
         with pytest.raises(TypeError, match="is no actor: declare it by"):
             call(no_actor)
+
+    assert Job.select().count() == 0
+
+
+def test_a_message_is_not_taken_for_its_actor(outbox: Outbox):
+    add = dramatiq.actor(lambda x, y: None, actor_name="add")
+
+    for call in (jobs.enqueue, lambda actor: jobs.every(60, actor)):
+        with pytest.raises(TypeError, match=r"add\(1, 2\) is a message.* enqueue\('add', …\)"):
+            call(add.message(1, 2))
+
+    assert Job.select().count() == 0
+
+
+@pytest.mark.parametrize("queue", [7, b"images", "", "our images", "7", "a/b", "images\n"])
+def test_a_queue_that_no_actor_can_have_is_refused(outbox: Outbox, queue: Any):
+    for call in (jobs.enqueue, partial(jobs.every, 60), partial(jobs.cron, "@daily")):
+        with pytest.raises((TypeError, ValueError), match=r"queue=.* is no name of a queue"):
+            call("shrink", queue=queue)
 
     assert Job.select().count() == 0
 
