@@ -180,7 +180,7 @@ def install(wish: Wish, folder: Path, may_overwrite: Callable[[Path], bool]) -> 
 
     Raises:
       CannotInstall: the model cannot be imported, is not a Peewee model or has a schema of its own,
-        or the column's name is not an identifier or is taken.
+        or the column's name is not an identifier, or it or that of a companion is taken.
     """
     module, _, name = wish.model.partition(":")
     model = _model(folder, module, name)
@@ -191,10 +191,20 @@ def install(wish: Wish, folder: Path, may_overwrite: Callable[[Path], bool]) -> 
         )
     field = model._meta.fields.get(wish.column)
     if field is not None and not isinstance(field, UploadColumn):
-        raise CannotInstall(f"{name}.{wish.column} is a {type(field).__name__} already")
+        raise CannotInstall(
+            f"{name}.{wish.column} is a {type(field).__name__} already: use another name, or "
+            "rename this field and its column first"
+        )
     taken = [each for each in (wish.column, *wish.companions()) if hasattr(model, each)]
     if field is None and taken:
         raise CannotInstall(f"{name}.{taken[0]} is something else already: use another name")
+    for column in wish.columns():
+        other = model._meta.columns.get(column)
+        if field is None and other is not None:
+            raise CannotInstall(
+                f"the table of {name} has the column {column!r} already, of {name}.{other.name}: "
+                "use another name, or rename the column first"
+            )
     if model._meta.schema:
         raise CannotInstall(
             f"{name} is in the schema {model._meta.schema!r}, for which playhouse.migrations "

@@ -297,7 +297,7 @@ def test_processing_only_needs_no_cache_column(project: Path):
         (("shop.models:db", "avatar"), "shop.models:db is not a Peewee model"),
         (("shop.models:User", "my avatar"), "'my avatar' is not a name for a column"),
         (("shop.models:User", "class"), "'class' is not a name for a column"),
-        (("shop.models:User", "name"), "User.name is a CharField already"),
+        (("shop.models:User", "name"), "User.name is a CharField already: use another name, or"),
         (("shop.models:User", "save"), "User.save is something else already"),
     ],
 )
@@ -361,6 +361,18 @@ def test_a_companion_that_is_taken_is_refused(project: Path):
 
     assert (status, (project / "migrations").exists()) == (1, False)
     assert "User.avatar_state is something else already" in error
+
+
+@pytest.mark.parametrize("column", ["avatar", "avatar_tmp"])
+def test_a_column_of_another_field_is_not_added_again(project: Path, column: str):
+    models = project / "shop" / "models.py"
+    former = f"former = peewee.TextField(column_name={column!r})"
+    models.write_text(BEFORE.replace("name = ", f"{former}\n    name = "))
+
+    status, _, error = install("shop.models:User", "avatar")
+
+    assert (status, (project / "migrations").exists()) == (1, False)
+    assert f"has the column {column!r} already, of User.former: use another name" in error
 
 
 @pytest.mark.parametrize(("answer", "overwritten"), [("n", False), ("y", True)])
