@@ -75,7 +75,7 @@ WHOLE_MODULE = ("show_root_heading: false", "show_root_toc_entry: false")
 #: names it is the whole module.
 FURTHER = {
     "uploads": {
-        "gifster.uploads.actors": ["store_actor", "process_actor"],
+        "gifster.uploads.actors": ["store_actor", "process_actor", "Promotion", "Recreation"],
         "gifster.uploads.files.sources": ["cache_upload", "cache_form_part"],
         "gifster.uploads.files.cache_ids": ["cache_id", "retrieve", "DirectUpload"],
         "gifster.uploads.storage.base": [

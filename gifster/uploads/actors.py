@@ -37,6 +37,8 @@ from gifster.uploads.mount import mount_named
 from gifster.uploads.resumable import rows, table
 from gifster.uploads.sweep import sweep
 
+__all__ = ["Promotion", "Recreation", "process_actor", "store_actor"]
+
 logger = logging.getLogger("gifster.uploads")
 
 Actor = dramatiq.Actor[Any, Any]

@@ -13,6 +13,8 @@ from typing import IO, Any, BinaryIO, assert_type
 import dramatiq
 import peewee
 import pytest
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.rate_limits.backends import RedisBackend
 from fastapi import UploadFile
 from werkzeug.datastructures import FileStorage
 
@@ -142,6 +144,12 @@ class PictureUploader(uploads.Backgrounder, uploads.Uploader):
         return "" if self.stored is None else f"{self.stored.width}×{self.stored.height}"
 
 
+class IconUploader(PictureUploader):
+    """Without a version of its base class."""
+
+    banner = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+
 class Shop(uploads.HasUploads, peewee.Model):
     owner = peewee.CharField(default="ann")
 
@@ -198,13 +206,13 @@ def set_up(folder: Path, broker: str) -> None:
         broker, weights={"default": jobs.QueueWeight(5), "photos": jobs.QueueWeight(3, max=2)}
     )
     assert_type(made, dramatiq.Broker)
+    assert isinstance(made, RedisBroker)
+    RedisBackend(client=made.client)  # pyright: ignore[reportUnknownMemberType] Dramatiq's
     endpoints.derivations(PictureUploader)
 
 
 def declare_actors() -> "dramatiq.Actor[[str], None]":
-    from gifster.uploads.actors import process_actor, store_actor
-    from gifster.uploads.backgrounding.promotion import Promotion
-    from gifster.uploads.backgrounding.recreate import Recreation
+    from gifster.uploads.actors import Promotion, Recreation, process_actor, store_actor
 
     def given_up(error: BaseException, *arguments: Any) -> None:
         print(error, arguments)
