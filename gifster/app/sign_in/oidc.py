@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from gifster.app.errors import Denied, Unavailable
 from gifster.app.settings import Oidc
@@ -21,7 +22,6 @@ from gifster.app.tokens import FRESH
 
 logger = logging.getLogger("gifster.app.sign_in")
 
-TIMEOUT_S = 10
 #: How long the service's metadata and keys are kept; and how soon keys are fetched again at the
 #: earliest if an answer is signed with one that is not among them.
 KEPT_S, KEYS_AGAIN_S = 3_600, 60
@@ -174,6 +174,8 @@ class Provider:
         from authlib.integrations.base_client import OAuthError
         from authlib.integrations.requests_client import OAuth2Session
 
+        from gifster.app.sign_in.asking import limited
+
         metadata = self.metadata()
         with OAuth2Session(
             client_id=self._settings.client_id,
@@ -183,12 +185,11 @@ class Provider:
         ) as session:
             try:
                 return dict(
-                    session.fetch_token(
+                    limited(session).fetch_token(
                         metadata["token_endpoint"],
                         grant_type="authorization_code",
                         code=code,
                         code_verifier=attempt.verifier,
-                        timeout=TIMEOUT_S,
                         allow_redirects=False,
                     )
                 )
@@ -213,7 +214,7 @@ class Provider:
         attempt."""
         from authlib.oidc.core import CodeIDToken
         from joserfc import jwt
-        from joserfc.errors import InvalidKeyIdError, JoseError
+        from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
         from joserfc.jws import JWSRegistry
 
         text = token.get("id_token")
@@ -223,7 +224,8 @@ class Provider:
         try:
             try:
                 read = jwt.decode(text, self._key_set(), registry=rules)
-            except InvalidKeyIdError:
+            except (InvalidKeyIdError, BadSignatureError):
+                # The new key may have the name of the former one, or neither has any.
                 read = jwt.decode(text, self._key_set(again=True), registry=rules)
             claims = CodeIDToken(
                 read.claims,
@@ -245,14 +247,12 @@ class Provider:
         return dict(claims)
 
     def _key_set(self, *, again: bool = False) -> Any:
-        from joserfc.jwk import KeySet
-
         with self._lock:
             kept, now = self._keys, time.monotonic()
             age = None if kept is None else now - kept[0]
             if kept is None or age is None or age > (KEYS_AGAIN_S if again else KEPT_S):
-                found: Any = self._get(self.metadata()["jwks_uri"])
-                kept = self._keys = (now, KeySet.import_key_set(found))
+                found = self._get(self.metadata()["jwks_uri"])
+                kept = self._keys = (now, _keys_for_signatures(found))
             return kept[1]
 
     def _more(self, claims: dict[str, Any], token: dict[str, Any]) -> dict[str, Any]:
@@ -273,6 +273,8 @@ class Provider:
         subject = claims["sub"]
         if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT:
             raise _failed("the subject is not a text of 1 to 255 characters")
+        if not subject.isprintable():  # no database keeps half a surrogate, nor PostgreSQL a NUL
+            raise _failed("the subject has characters that cannot be printed")
         return Person(
             self._settings.issuer,
             subject,
@@ -287,8 +289,11 @@ class Provider:
     def _get(self, url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
         import requests
 
+        from gifster.app.sign_in.asking import limited
+
         try:
-            answer = requests.get(url, headers=headers, timeout=TIMEOUT_S, allow_redirects=False)
+            with requests.Session() as session:
+                answer = limited(session).get(url, headers=headers, allow_redirects=False)
             if answer.status_code != requests.codes.ok:
                 raise _away(f"{url} answers {answer.status_code}")
             found = answer.json()
@@ -305,10 +310,43 @@ _REFUSED = {
 }
 
 
+def _keys_for_signatures(found: dict[str, Any]) -> Any:
+    """The keys of a set that can be used here. The others are left out (RFC 7517, 5): a service may
+    also have keys of newer kinds, for encryption, or damaged ones.
+
+    Raises:
+      ValueError: there is none.
+    """
+    from joserfc.errors import JoseError
+    from joserfc.jwk import JWKRegistry, KeySet
+
+    keys = []
+    for values in found["keys"]:
+        if not isinstance(values, dict) or values.get("use", "sig") != "sig":
+            continue
+        try:
+            key = JWKRegistry.import_key(values)
+            key.ensure_kid()
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            logger.warning("key of the sign-in service left out reason=%.200r", str(error))
+        else:
+            keys.append(key)
+    if not keys:
+        raise ValueError("the service has no key that can be used here")
+    return KeySet(keys)
+
+
 def _is_safe(url: Any, issuer: str) -> bool:
-    """Whether a URL of the metadata is as well protected as the issuer's own."""
-    return isinstance(url, str) and url.startswith(
-        "https://" if issuer.startswith("https://") else ("http://", "https://")
+    """Whether a URL of the metadata is one, and as well protected as the issuer's own."""
+    if not isinstance(url, str) or not url.isprintable():
+        return False
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return named and (
+        parts.scheme == "https" or (parts.scheme == "http" and issuer.startswith("http://"))
     )
 
 
