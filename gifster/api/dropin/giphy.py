@@ -115,7 +115,10 @@ def random(asked: Asked, addresses: Addresses, kind: str) -> Json:
             return search.find(tag, only, offset=offset, limit=limit, cursor=cursor)
         return search.trending(only, offset=offset, limit=limit, cursor=cursor)
 
-    return _one(at_random(found), addresses)
+    answer = _one(at_random(found), addresses)
+    if answer["data"]:
+        answer["data"] = giphy_objects.at_random(answer["data"])
+    return answer
 
 
 def screensaver(asked: Asked, addresses: Addresses, kind: str) -> Json:

@@ -58,6 +58,13 @@ SINGLE: dict[str, tuple[str, Wanted]] = {
 }
 #: An MP4 of at most 200 kB.
 DOWNSIZED_SMALL = ("giphy-downsized-small", Wanted(MP4, most_bytes=200_000))
+#: Those that a random GIF names once more.
+_OF_RANDOM = (
+    "fixed_height_downsampled",
+    "fixed_width_downsampled",
+    "fixed_height_small",
+    "fixed_width_small",
+)
 #: The names of a file's URL and size.
 _KEYS = {
     GIF: ("url", "size"),
@@ -127,6 +134,28 @@ def gif_object(item: Item, addresses: Addresses) -> dict[str, Any]:
             action: {"url": f"{counted}{action}"} for action in ("onload", "onclick", "onsent")
         },
     }
+
+
+def at_random(gif: dict[str, Any]) -> dict[str, Any]:
+    """A GIF with the fields that a random one had before it had `images`. Many bots, and the models
+    of several clients, still read them."""
+    images: dict[str, Image] = gif["images"]
+    original = images["original"]
+    fields = {
+        "image_original_url": original["url"],
+        "image_url": original["url"],
+        "image_mp4_url": original.get("mp4", ""),
+        "image_frames": original.get("frames", "1"),
+        "image_width": original["width"],
+        "image_height": original["height"],
+        "caption": "",
+    }
+    for name in _OF_RANDOM:
+        image = images[name]
+        fields |= {f"{name}_{part}": image[part] for part in ("url", "width", "height")}
+        if still := images.get(f"{name}_still"):
+            fields[f"{name}_still_url"] = still["url"]
+    return gif | fields
 
 
 def written(moment: datetime) -> str:
