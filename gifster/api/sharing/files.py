@@ -6,7 +6,9 @@ A file on this machine is sent here. One in a bucket is a redirect, since many c
 `?download=1` it is sent here too, as a script of our page cannot read another host's files.
 """
 
+import re
 from collections.abc import Callable
+from urllib.parse import quote
 
 import falcon
 from falcon.asgi import Request, Response
@@ -82,13 +84,11 @@ class SharedFiles:
             url = plain_url if is_for_everybody(gif) else guarded_url
             resp.status, resp.location = falcon.HTTP_302, url(file)
             return
-        name = clean_filename(f"{gif.title}.{extension_of(file)}")
         await self._files.answer(req, resp, file.key, file.bytes)
         _may_be_shown(resp, gif, FRESH_S)
-        if download:
-            resp.downloadable_as = name
-        elif resp.get_header("Content-Disposition") is None:
-            resp.viewable_as = name
+        if download or resp.get_header("Content-Disposition") is None:
+            kind = "attachment" if download else "inline"
+            resp.set_header("Content-Disposition", _named(kind, gif.title, extension_of(file)))
 
     async def _gif(self, req: Request, gif_id: str) -> Gif:
         """The GIF. Most are public, and nobody asks then who it is that looks."""
@@ -99,6 +99,22 @@ class SharedFiles:
             if viewer == STRANGER:
                 raise
             return await self.context.run(library.get_gif, gif_id, viewer)
+
+
+#: What means in a quoted file name what it is, to every browser. Some decode a percent sign there.
+_PLAIN = re.compile(r"[^A-Za-z0-9 ._()&'!,+=@#-]")
+
+
+def _named(kind: str, title: str, extension: str) -> str:
+    """A Content-Disposition with a file name made of a title (RFC 6266, 4.3).
+
+    A title may have quotation marks: in a header as they are, they would end the name there, and
+    whoever wrote the title would choose another one, such as `setup.exe`.
+    """
+    name = clean_filename(f"{title}.{extension}".replace("/", "_").replace("\\", "_"))
+    plain = _PLAIN.sub("_", name)
+    whole = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
+    return f'{kind}; filename="{plain}"{whole}'
 
 
 def _found(gif: Gif, what: str, choose: Choose) -> Kept:

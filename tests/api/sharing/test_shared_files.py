@@ -114,14 +114,34 @@ def test_the_address_stays_when_the_picture_is_replaced(
     assert stack.client.get(path, headers=etag).status_code == 200
 
 
-def test_a_download_has_the_name_of_the_title(stack: Stack, make: Make):
-    gif = make(title="Häuser/Katze")
+@pytest.mark.parametrize(
+    ("title", "plain", "whole"),
+    [
+        ("Yes, & no (1)", "Yes, & no (1).gif", None),
+        ("Häuser/Katze", "H_user_Katze.gif", "H%C3%A4user_Katze.gif"),
+        ('He said "no"', "He said _no_.gif", "He said %22no%22.gif"),
+        # Chromium saved it as setup.exe.
+        (
+            "x\"; filename*=UTF-8''setup.exe; y=\"",
+            "x__ filename_=UTF-8''setup.exe_ y=_.gif",
+            "x%22%3B filename%2A%3DUTF-8%27%27setup.exe%3B y%3D%22.gif",
+        ),
+        ("50%22 off", "50_22 off.gif", "50%2522 off.gif"),
+        ("a\\", "a_.gif", None),
+        ("猫", "_.gif", "%E7%8C%AB.gif"),
+    ],
+)
+def test_a_file_has_the_name_of_the_title(
+    stack: Stack, make: Make, title: str, plain: str, whole: str | None
+):
+    gif = make(title=title)
+    named = f'filename="{plain}"'
+    if whole:
+        named += "; filename*=UTF-8''" + whole.replace(" ", "%20")
 
-    answer = file(stack, f"{gif['id']}.gif?download=1")
-
-    disposition = answer.headers["content-disposition"]
-    assert disposition.startswith("attachment")
-    assert "filename*=UTF-8''Katze.gif" in disposition or 'filename="Katze.gif"' in disposition
+    for query, kind in (("?download=1", "attachment"), ("", "inline")):
+        answer = file(stack, f"{gif['id']}.gif{query}")
+        assert answer.headers["content-disposition"] == f"{kind}; {named}"
 
 
 def test_an_edited_gif_is_shared_as_edited(stack: Stack, make: Make):
