@@ -111,7 +111,8 @@ class OidcCallback(OidcPage):
             else:
                 await self._ask_to_link(req, resp, person, kept["session"])
         except (LibraryError, RateLimited) as error:
-            await self.context.run_unconnected(self.context.limits.sign_in_failed, req)
+            if isinstance(error, Denied):  # a service that is away is nobody's wrong answer
+                await self.context.run_unconnected(self.context.limits.sign_in_failed, req)
             await self.refuse(req, resp, error)
 
     async def _person(self, req: Request, kept: dict[str, object]) -> tuple[Person, timedelta]:

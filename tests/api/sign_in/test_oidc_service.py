@@ -117,6 +117,22 @@ def test_an_address_that_is_none_is_not_gone_to(new_site: NewSite, service: Serv
         assert refused(browser.get("/login/oidc"), 503, "cannot be used now")
 
 
+def test_an_outage_of_the_service_is_no_attempt_of_anybodys(
+    new_site: NewSite, service: Service, ann: User
+):
+    # Given a team behind one address, whose log-ins end when the service is away
+    site = new_site(service.settings())
+    service.metadata = {"token_endpoint": "http://127.0.0.1:1/token"}
+    for _ in range(21):
+        assert refused(come_back(site.browser(), service), 503, "cannot be used now")
+
+    # I expect them to log in when it is back
+    service.metadata = {}
+    site = new_site(service.settings())
+    come_back(browser := site.browser(), service)
+    assert browser.who == "ann"
+
+
 @contextmanager
 def answering(send: Callable[[socket.socket], None]) -> Iterator[str]:
     """The issuer of a service that answers one request so."""
