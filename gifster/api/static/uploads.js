@@ -125,10 +125,15 @@ form.addEventListener("submit", (event) => {
   if (large) large.row.querySelector("button").focus(); // its row says why
   else if (tagsAreFine()) send();
 });
+// A link or picture of this page: a click with a slip, or on its way to another window. While something is dragged, no
+// pointer moves; so this also ends a drag whose element has gone meanwhile, and which nobody tells the end of.
+let fromHere = false;
+addEventListener("dragstart", () => { fromHere = true; });
+["dragend", "pointermove"].forEach((kind) => addEventListener(kind, () => { fromHere = false; }));
 ["dragover", "dragleave", "drop"].forEach((kind) => addEventListener(kind, (event) => {
   const { types, files } = event.dataTransfer;
   const ours = types.includes("Files") || (types.includes("text/uri-list") && !event.target.closest?.("input, textarea"));
-  if (!ours) return;
+  if (!ours || fromHere) return;
   event.preventDefault();
   document.documentElement.classList.toggle("dropping", kind === "dragover");
   if (kind !== "drop") return;
@@ -136,10 +141,11 @@ form.addEventListener("submit", (event) => {
   else takeText(event.dataTransfer.getData("text/uri-list"));
 }));
 addEventListener("paste", (event) => {
-  const files = [...event.clipboardData.files];
+  const files = [...event.clipboardData.files], text = event.clipboardData.getData("text/plain");
   const typing = event.target.closest?.("input, textarea, [contenteditable]");
+  if (typing && text) return; // an office program copies a picture of its text, too
   if (files.length) take(files);
-  else if (typing || !takeText(event.clipboardData.getData("text/plain"))) return;
+  else if (!takeText(text)) return;
   event.preventDefault();
 });
 addEventListener("keydown", (event) => {

@@ -365,6 +365,46 @@ def test_files_come_in_by_a_drop_anywhere_and_from_the_clipboard(open_page: Call
     page.get_by_role("heading", name="Pasted").wait_for()
 
 
+def test_a_link_of_the_page_that_slips_is_no_upload(open_page: Callable[..., Any], stack: Stack):
+    stack.finished(stack.upload(images.gif((83, 31)), title="Slippery").json()["id"])
+    page = open_page()
+    box = card(page, "Slippery").get_by_role("link", name="Slippery").first.bounding_box()
+
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 40, box["y"] + 40, steps=4)
+    page.mouse.up()
+
+    assert page.locator("[name=remote_image_url]").input_value() == ""
+    assert page.locator("#add[open]").count() == 0
+    # And the next one, from elsewhere, is one
+    page.mouse.move(5, 5)
+    page.evaluate(DROP, ["drop", "dropped.gif", list(images.gif((60, 20)))])
+    assert page.locator("#chosen li b").all_inner_texts() == ["dropped.gif"]
+
+
+PASTE = """([text]) => {
+    const data = new DataTransfer();
+    data.items.add(new File([new Uint8Array(9)], "cells.png", { type: "image/png" }));
+    if (text) data.setData("text/plain", text);
+    const how = { bubbles: true, cancelable: true, clipboardData: data };
+    const event = new ClipboardEvent("paste", how);
+    return document.querySelector("[name=title]").dispatchEvent(event);
+}"""
+
+
+def test_a_text_is_pasted_into_its_field_although_a_picture_comes_with_it(
+    open_page: Callable[..., Any],
+):
+    page = open_page()
+    open_form(page)
+
+    assert page.evaluate(PASTE, ["A title of a spreadsheet"])  # the browser's own way
+    assert page.locator("#chosen li").count() == 0
+    assert not page.evaluate(PASTE, [""])
+    assert page.locator("#chosen li b").all_inner_texts() == ["cells.png"]
+
+
 @only_in_ci("a browser; test_browser_details.py logs people out daily")
 def test_who_is_logged_out_meanwhile_logs_in_elsewhere_and_tries_again(chromium: Any, stack: Stack):
     # Given a session that ends before an upload
