@@ -28,7 +28,7 @@ export async function unfinishedUploads() {
   const { held = [] } = (await navigator.locks?.query()) ?? {};
   const busy = new Set([...running, ...held.map(({ name }) => name.replace("upload ", ""))]);
   const found = knownUploads().all().filter(([key]) => !busy.has(key)).map(async ([key, { url }]) => {
-    const [name, size, lastModified, fields] = JSON.parse(key.replace(/\+$/, ""));
+    const [name, size, lastModified, fields] = JSON.parse(key.replace(/\++$/, ""));
     const told = await request("HEAD", url);
     if (told.status === 410) knownUploads().remove(key);
     return told.status === 200 && { key, name, size, lastModified, fields, url, received: Number(told.headers("Upload-Offset")) };
