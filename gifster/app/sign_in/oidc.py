@@ -19,12 +19,15 @@ from gifster.app.errors import Denied, Unavailable
 from gifster.app.settings import Oidc
 from gifster.app.sign_in.identities import MAX_SUBJECT, Person
 from gifster.app.tokens import FRESH
+from gifster.uploads.text import has_controls
 
 logger = logging.getLogger("gifster.app.sign_in")
 
 #: How long the service's metadata and keys are kept; and how soon keys are fetched again at the
 #: earliest if an answer is signed with one that is not among them.
 KEPT_S, KEYS_AGAIN_S = 3_600, 60
+#: The longest address or name (characters).
+MOST_TEXT = 500
 #: How much the clocks may differ (seconds).
 LEEWAY_S = 60
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
@@ -361,7 +364,11 @@ def _age(auth_time: Any) -> timedelta:
 
 
 def _text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else ""
+    """A text of the service's. One that no database keeps, such as with half a surrogate or a NUL,
+    or that is too long to be meant, counts as absent: nobody is kept out because of it."""
+    if not isinstance(value, str) or len(value) > MOST_TEXT or has_controls(value):
+        return ""
+    return value.strip()
 
 
 def _groups(value: Any) -> frozenset[str]:

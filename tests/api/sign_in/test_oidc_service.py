@@ -14,7 +14,8 @@ from joserfc.jwk import RSAKey
 
 from gifster.app.models import User
 from gifster.app.sign_in import asking
-from tests.api.sign_in.conftest import NewSite, come_back, refused
+from gifster.app.sign_in.tables import Identity
+from tests.api.sign_in.conftest import NewSite, begin_link, come_back, refused
 from tests.api.sign_in.service import Service
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -106,6 +107,27 @@ def test_a_subject_that_no_database_keeps_is_refused(
     browser = new_site(service.settings()).browser()
 
     assert refused(come_back(browser, service), 403, "did not succeed")
+
+
+@pytest.mark.parametrize("odd", ["\ud800@example.org", "a\0@example.org", "a" * 5_000])
+def test_an_odd_name_or_address_keeps_nobody_out(
+    new_site: NewSite, service: Service, ann: User, odd: str
+):
+    site = new_site(service.settings())
+    come_back(site.browser(), service)
+    service.sign = lambda claims: jws.serialize_compact(
+        {"alg": "RS256", "kid": "one"}, json.dumps(claims), service.key
+    )
+    # Given somebody of whom the service now says something odd
+    service.claims |= {"email": odd, "name": odd}
+    come_back(browser := site.browser(), service)
+    assert browser.who == "ann"
+
+    # Then another account of theirs is linked, too
+    service.claims["sub"] = "ann-2"
+    assert '<strong dir="auto">ann-2</strong>' in begin_link(browser, service).text
+    assert browser.post("/account/sign-in/link").status_code == 303
+    assert Identity.select().where(Identity.user == ann).count() == 2
 
 
 @pytest.mark.parametrize("place", ["http://[::1", "http:///a", "http://a:99999/", "http://\ud800/"])
