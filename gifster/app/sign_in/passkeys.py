@@ -31,6 +31,8 @@ logger = logging.getLogger("gifster.app.sign_in")
 
 #: Of one user.
 MAX_PASSKEYS = 20
+#: What `webauthn` also raises about an answer that no browser sends.
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)
 #: What the browser shows as the name of the library.
 LIBRARY = "Gifster"
 
@@ -160,7 +162,7 @@ def _verified(answer: dict[str, Any], challenge: bytes, origin: str) -> "Verifie
             expected_rp_id=domain(origin),
             expected_origin=origin,
         )
-    except (WebAuthnException, ValueError, TypeError, KeyError) as error:
+    except (WebAuthnException, *UNREADABLE) as error:
         raise _refused(error) from None
 
 
@@ -215,7 +217,7 @@ def check(answer: dict[str, Any], challenge: bytes, origin: str, user: User | No
             credential_current_sign_count=found.sign_count,
             require_user_verification=user is None,
         )
-    except (WebAuthnException, ValueError, TypeError, KeyError) as error:
+    except (WebAuthnException, *UNREADABLE) as error:
         logger.warning("passkey refused user=%s reason=%r", found.user_id, str(error)[:200])
         raise _unknown() from None
     _note_use(found, verified.new_sign_count)
