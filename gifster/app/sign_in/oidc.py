@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from gifster.app.errors import Denied, Unavailable
 from gifster.app.settings import Oidc
@@ -180,10 +180,14 @@ class Provider:
         from gifster.app.sign_in.asking import limited
 
         metadata = self.metadata()
+        client_id, secret = self._settings.client_id, self._settings.client_secret
+        method = self._authentication(metadata)
+        if method == "client_secret_basic":
+            client_id, secret = _encoded(client_id), _encoded(secret)
         with OAuth2Session(
-            client_id=self._settings.client_id,
-            client_secret=self._settings.client_secret or None,
-            token_endpoint_auth_method=self._authentication(metadata),
+            client_id=client_id,
+            client_secret=secret or None,
+            token_endpoint_auth_method=method,
             redirect_uri=attempt.redirect_uri,
         ) as session:
             try:
@@ -205,10 +209,17 @@ class Provider:
 
     def _authentication(self, metadata: dict[str, Any]) -> str:
         """How this library proves who it is (OpenID Connect Discovery 1.0, 3)."""
-        if not self._settings.client_secret:
+        client_id, secret = self._settings.client_id, self._settings.client_secret
+        if not secret:
             return "none"
-        supported = metadata.get("token_endpoint_auth_methods_supported")
-        if isinstance(supported, list) and "client_secret_basic" not in supported:
+        told = metadata.get("token_endpoint_auth_methods_supported")
+        supported = told if isinstance(told, list) else ["client_secret_basic"]
+        # In a header they are encoded, which some services forget to undo; in a form there is one
+        # way to write them.
+        plain = (_encoded(client_id), _encoded(secret)) == (client_id, secret)
+        if "client_secret_basic" not in supported:
+            return "client_secret_post"
+        if not plain and "client_secret_post" in supported:
             return "client_secret_post"
         return "client_secret_basic"
 
@@ -311,6 +322,11 @@ _REFUSED = {
     "access_denied": "You have not been let in there. Try again, or log in another way.",
     "": "The sign-in service has refused the log-in. Try again, or log in another way.",
 }
+
+
+def _encoded(text: str) -> str:
+    """An id or a secret as it is in a header (RFC 6749, 2.3.1)."""
+    return quote(text, safe="")
 
 
 def _keys_for_signatures(found: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from joserfc import jwt
@@ -35,7 +35,7 @@ class Service:
         self.reset()
 
     def reset(self) -> None:
-        self.keys = [self.key]
+        self.keys, self.secret = [self.key], SECRET
         self.claims: dict[str, Any] = {"email": "ann@example.org", "email_verified": True}
         self.userinfo: dict[str, Any] | None = None
         self.metadata: dict[str, Any] = {}
@@ -54,7 +54,7 @@ class Service:
         self._server.server_close()
 
     def settings(self, **more: Any) -> dict[str, Any]:
-        return {"issuer": self.issuer, "client_id": CLIENT, "client_secret": SECRET} | more
+        return {"issuer": self.issuer, "client_id": CLIENT, "client_secret": self.secret} | more
 
     def log_in(self, url: str, **more: str) -> str:
         """What the service does with a browser that comes: it logs in, and is sent back to the
@@ -92,10 +92,11 @@ class Service:
     def _token(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)).decode()
         form = {name: values[0] for name, values in parse_qs(body).items()}
-        basic = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
-        allowed = environ.get("HTTP_AUTHORIZATION") == f"Basic {basic}" or (
-            (form.get("client_id"), form.get("client_secret")) == (CLIENT, SECRET)
-        )
+        # As Go's and Node's services do (RFC 6749, 2.3.1).
+        basic = environ.get("HTTP_AUTHORIZATION", "").removeprefix("Basic ")
+        by_header = map(unquote_plus, base64.b64decode(basic).decode("latin1").split(":"))
+        by_form = form.get("client_id"), form.get("client_secret")
+        allowed = (CLIENT, self.secret) in (tuple(by_header), by_form)
         asked = self._codes.pop(form["code"], None)
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
         challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -139,6 +139,23 @@ def test_an_address_that_is_none_is_not_gone_to(new_site: NewSite, service: Serv
         assert refused(browser.get("/login/oidc"), 503, "cannot be used now")
 
 
+@pytest.mark.parametrize(
+    "methods",
+    [None, ["client_secret_basic"], ["client_secret_basic", "client_secret_post"]],
+    ids=["not told", "by header", "by header or form"],
+)
+def test_a_secret_may_have_any_character(
+    new_site: NewSite, service: Service, ann: User, methods: list[str] | None
+):
+    service.secret = "q+/Z%20=:ü€"
+    service.metadata = {"token_endpoint_auth_methods_supported": methods}
+    browser = new_site(service.settings()).browser()
+
+    come_back(browser, service)
+
+    assert browser.who == "ann"
+
+
 def test_an_outage_of_the_service_is_no_attempt_of_anybodys(
     new_site: NewSite, service: Service, ann: User
 ):
