@@ -3,14 +3,14 @@ it: the disk is full, another transaction was quicker, the server is away.
 
 Peewee wraps the errors of its drivers, but not those of reading rows: `psycopg` and `sqlite3` raise
 their own there. SQLite ends a transaction by itself when its disk is full, and then the rollback
-raises another error. So `fault_of()` searches the chain of errors for the first one with a meaning.
+raises another error. So `fault_of()` searches the chain of errors for the first one that tells.
 """
 
 import functools
 import sqlite3
 from collections.abc import Callable, Iterator
-from enum import StrEnum
-from typing import Any, TypeVar
+from enum import Enum, StrEnum
+from typing import Any, Literal, TypeVar
 
 import peewee
 from playhouse.pool import MaxConnectionsExceeded
@@ -69,6 +69,7 @@ _SQLITE: dict[int, Fault | None] = {
 #: missing privilege, 54 is more than PostgreSQL can do.
 _POSTGRESQL: dict[str, Fault | None] = {
     "08": Fault.AWAY,
+    "22": None,
     "23": Fault.CONFLICT,
     "23502": None,  # NOT NULL: these depend on the value alone
     "23514": None,  # CHECK
@@ -78,9 +79,11 @@ _POSTGRESQL: dict[str, Fault | None] = {
     "28": Fault.AWAY,  # the password, say: nobody gets as far as a statement
     "3D": Fault.AWAY,  # no database of this name
     "40": Fault.BUSY,  # serialization failure, deadlock
+    "42": None,
     "53": Fault.AWAY,
     "53100": Fault.FULL,
     "53300": Fault.BUSY,  # too many connections
+    "54": None,
     "55006": Fault.BUSY,  # in use
     "55P03": Fault.BUSY,  # lock timeout
     "57014": Fault.BUSY,  # statement timeout, or somebody has cancelled it
@@ -89,6 +92,15 @@ _POSTGRESQL: dict[str, Fault | None] = {
     "XX001": Fault.DAMAGED,
     "XX002": Fault.DAMAGED,
 }
+
+
+class _Nothing(Enum):
+    NOTHING = 0
+
+
+#: What an error says of the database: a fault, or that a later try is no better (None), or nothing.
+_NOTHING = _Nothing.NOTHING
+_Told = Fault | None | Literal[_Nothing.NOTHING]
 
 
 def is_database_error(error: BaseException) -> bool:
@@ -104,11 +116,11 @@ def fault_of(error: BaseException) -> Fault | None:
     if not is_database_error(error):
         return None
     errors = list(chain(error))
-    fault = next(filter(None, map(_fault, errors)), None)
-    if fault is None and isinstance(error, peewee.OperationalError):
-        is_said_by_us = not any(map(_is_of_driver, errors))
-        return Fault.AWAY if is_said_by_us else None
-    return fault
+    for told in map(_told, errors):
+        if told is not _NOTHING:
+            return told
+    is_said_by_us = not any(map(_is_of_driver, errors))
+    return Fault.AWAY if is_said_by_us and isinstance(error, peewee.OperationalError) else None
 
 
 def may_pass(error: BaseException) -> bool:
@@ -130,25 +142,29 @@ def _is_of_driver(error: BaseException) -> bool:
     return is_database_error(error) and not isinstance(error, peewee.PeeweeException)
 
 
-def _fault(error: BaseException) -> Fault | None:
-    """What one error of a chain means by itself."""
+def _told(error: BaseException) -> _Told:
+    """What one error of a chain says by itself."""
     if isinstance(own := getattr(error, "fault", None), Fault):
         return own
     if isinstance(error, MaxConnectionsExceeded):
         return Fault.BUSY
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None) or 0
-        return _SQLITE.get(code, _SQLITE.get(code & 0xFF))
+        return _SQLITE.get(code, _SQLITE.get(code & 0xFF, _NOTHING))
     if (state := sqlstate(error)) is not None:
         found = (state[:length] for length in (5, 3, 2) if state[:length] in _POSTGRESQL)
-        return _POSTGRESQL.get(next(found, ""))
-    return _fault_without_code(error)
+        return _POSTGRESQL.get(next(found, ""), _NOTHING)
+    return _told_without_code(error)
 
 
-def _fault_without_code(error: BaseException) -> Fault | None:
-    """What the drivers raise themselves, without a connection or after it was lost."""
-    if not _is_of_driver(error) or not _kinds(error) & {"OperationalError", "InterfaceError"}:
-        return None
+def _told_without_code(error: BaseException) -> _Told:
+    """What the drivers raise themselves, without a connection or after it was lost; `psycopg2` also
+    as a `DatabaseError` of no further kind."""
+    is_none_of_a_statement = _kinds(error) & {"OperationalError", "InterfaceError"}
+    if not _is_of_driver(error) or not (
+        is_none_of_a_statement or type(error).__name__ == "DatabaseError"
+    ):
+        return _NOTHING
     # A new session has a file of its own. If that cannot be written, the code is not told.
     return Fault.FULL if "No space left on device" in str(error) else Fault.AWAY
 

@@ -93,6 +93,22 @@ def test_a_key_that_another_transaction_took_is_a_conflict(db: Any):
     assert (fault_of(error), may_pass(error), refuses_value(error)) == (Fault.CONFLICT, False, True)
 
 
+@on_postgresql
+def test_a_wrong_statement_after_a_conflict_is_none(db: Any):
+    # Given an error that is raised while another one is handled
+    def insert_or_count(database: Any) -> None:
+        try:
+            with database.atomic():
+                database.execute_sql("INSERT INTO item (id, size) VALUES ('one', 1)")
+        except peewee.IntegrityError:
+            database.execute_sql("SELECT count(*) FROM nothing")
+
+    error = error_of(insert_or_count, db)
+
+    assert isinstance(error.__context__, peewee.IntegrityError | psycopg.Error)
+    assert fault_of(error) is None
+
+
 def test_a_pool_without_a_free_connection_is_busy(database_url: str):
     database = databases.connect(database_url)
     database._max_connections, database._wait_timeout = 1, 0.01
@@ -256,6 +272,11 @@ def test_a_role_with_all_its_connections_in_use_may_connect_later(db: Any, datab
 def test_an_error_without_a_code_is_known_by_its_kind(error: Exception):
     # Those of drivers that we do not know
     assert fault_of(error) is (Fault.AWAY if isinstance(error, peewee.PeeweeException) else None)
+
+
+def test_an_error_of_no_kind_and_without_a_code_is_a_lost_connection():
+    # As psycopg2 says "error with status PGRES_TUPLES_OK and no message from the libpq"
+    assert fault_of(psycopg.DatabaseError("no message from the libpq")) is Fault.AWAY
 
 
 def test_a_wrong_use_of_peewee_is_no_better_later():
