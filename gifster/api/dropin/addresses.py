@@ -50,3 +50,7 @@ class Addresses:
     def page(self, gif_id: str) -> str:
         """The URL of a GIF's page."""
         return f"{self.home}/gifs/{gif_id}"
+
+    def link(self, gif_id: str) -> str:
+        """The short URL of a GIF, which leads to its page; with an extension it is its file."""
+        return f"{self.home}/g/{gif_id}"

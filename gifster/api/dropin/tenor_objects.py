@@ -166,7 +166,8 @@ def result(item: Item, formats: Formats, addresses: Addresses) -> Result:
         "created": gif.created_at.timestamp(),
         "content_description": gif.alt_text or gif.title,
         "content_description_source": "",
-        "itemurl": addresses.page(gif.id),
+        # Some clients take this with `.gif` behind it for the file, as Tenor does.
+        "itemurl": addresses.link(gif.id),
         "url": media["gif"]["url"] if "gif" in media else _address(gif, whole, addresses),
         "tags": item.tags,
         "flags": [name for name, is_so in flags if is_so],
