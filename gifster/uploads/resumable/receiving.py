@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 
+from gifster.jobs.database_errors import Fault, fault_of
 from gifster.uploads.config import storage, storage_to_write
 from gifster.uploads.content_types import HEAD_BYTES, UNKNOWN_TYPE
 from gifster.uploads.files.access import PIECE_BYTES, open_file
@@ -22,6 +23,8 @@ PART_BYTES, KEEP_S, KEEP_BYTES = 4 * 1024 * 1024, 5.0, 256 * 1024
 #: After so long (seconds) what has come is kept anyhow. If nothing can be kept yet, the upload is
 #: prolonged: it must not expire while its content comes.
 PROLONG_S = 60.0
+#: The faults of a database that has certainly not written a part's row.
+_NOT_WRITTEN = {Fault.FULL, Fault.BUSY, Fault.READ_ONLY}
 
 
 class Receiver:
@@ -179,10 +182,12 @@ class Receiver:
         stay = upload.parts[: len(upload.parts) - len(absorbed)]
         try:
             rows.advance(upload, upload.received + came, [*stay, part])
-        except OffsetMoved:
-            self._unneeded.append(part)
+        except Exception as error:
+            # After any other error nobody knows whether the row names the part. The sweep finds
+            # out. A client may try again and again, so a full disk must not get fuller.
+            if isinstance(error, OffsetMoved) or fault_of(error) in _NOT_WRITTEN:
+                self._unneeded.append(part)
             raise
-        # After any other error nobody knows whether the row names the part. The sweep finds out.
         self._unneeded += absorbed
 
     def tidy(self) -> None:

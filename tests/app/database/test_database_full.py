@@ -20,6 +20,7 @@ from tests import images
 from tests.app import small_disks
 from tests.machine import files_below
 from tests.stack import Stack
+from tests.tus import Tus
 
 PASSWORD = "correct horse"
 
@@ -166,3 +167,32 @@ def test_a_full_disk_of_the_database_is_reported(
         statuses
     )
     ann.close()
+
+
+def test_a_resumable_upload_makes_a_full_disk_no_fuller(
+    new_stack: Callable[..., Stack], small_disk: Path
+):
+    # Given an unfinished upload, and no room for what is noted of it
+    stack = new_stack(GIFSTER_DATABASE__URL=f"sqlite:///{small_disk}/gifster.db")
+    stack.start_web()
+    tus = Tus(
+        lambda method, path, **options: stack.client.request(
+            method, f"/api/uploads{path}", **options
+        ),
+        "",
+    )
+    content = images.noisy_gif((300, 200), 4)
+    path = tus.begun(len(content), content[:1000])
+    cached = files_below(stack.var / "cache")
+    fill(small_disk)
+
+    # When its client tries to go on again and again
+    for _ in range(3):
+        refused = tus.patch(path, 1000, content[1000:200_000])
+        assert (refused.status_code, refused.json()["code"]) == (507, "storage_full")
+
+    # I expect nothing of that to stay, and the upload to go on when there is room
+    assert files_below(stack.var / "cache") == cached
+    (small_disk / "ballast").unlink()
+    assert tus.offset(path) == 1000
+    assert tus.patch(path, 1000, content[1000:]).status_code == 204
