@@ -51,9 +51,11 @@ _OF_ONE_FILE = {
     getattr(errno, "EUCLEAN", errno.EIO),
 }  # fmt: skip
 
-#: What it says of a disk that fails, has become read-only, or is another machine's and away. Linux
-#: remounts a disk read-only after an error, and a dead FUSE process leaves ENOTCONN.
+#: What it says of a disk that fails, has become read-only, is another machine's and away, or may
+#: not be written, as somebody has changed the owner or the mode of its folder. Linux remounts a
+#: disk read-only after an error, and a dead FUSE process leaves ENOTCONN.
 DISK_ERRORS = {
+    errno.EACCES, errno.EPERM,
     errno.EIO, errno.EROFS, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN,
     errno.EHOSTDOWN, getattr(errno, "EREMOTEIO", errno.EIO), getattr(errno, "EUCLEAN", errno.EIO),
 }  # fmt: skip

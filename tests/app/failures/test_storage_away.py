@@ -1,10 +1,14 @@
 """S3 is away, a disk full, or no file can be opened: an upload is refused with a clear message, or
 stored later."""
 
+import os
 import resource
 import socket
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -154,6 +158,36 @@ def test_a_cache_that_has_become_read_only_is_away(
     # When it is mended
     small_disks.remount(small_disk, "rw")
     assert stack.upload(images.gif()).status_code == 202
+
+
+def test_a_cache_that_may_not_be_written_is_away(new_stack: Callable[..., Stack]):
+    # Given a cache whose folder somebody has closed; root has to be kept out by other means
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        stack = new_stack(GIFSTER_CACHE__ROOT=folder)
+        stack.start_web()
+        with closed(Path(folder)):
+            refused = stack.upload(images.gif())
+
+        assert (refused.status_code, refused.json()["code"]) == (503, "storage_unavailable")
+        assert folder in stack.log("gifster-web")
+        assert "Traceback" not in stack.log("gifster-web")
+        assert stack.upload(images.gif()).status_code == 202
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    if os.geteuid():
+        folder.chmod(0o500)
+        yield
+        folder.chmod(0o700)
+        return
+    done = subprocess.run(["chattr", "+i", folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"nothing is closed to root here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", folder], check=True)
 
 
 def test_a_full_store_delays_an_upload_and_loses_nothing(
