@@ -324,24 +324,25 @@ class S3Storage:
                     self._client = self._connection.client()
         return self._client
 
-    def _is_missing(self, error: Any) -> bool:
+    def _is_missing(self, error: Any, key: str) -> bool:
         """Whether an error says that there is no such file. A bare 404 may also come from a proxy
         whose server is away, or mean the bucket. The answer to HEAD is always bare."""
         code = _code_of(error)
-        return code == "NoSuchKey" or (code in ("404", "NotFound") and self._answers())
+        return code == "NoSuchKey" or (code in ("404", "NotFound") and not self._may_have(key))
 
-    def _answers(self) -> bool:
-        """Whether S3 itself answers, and has the bucket."""
+    def _may_have(self, key: str) -> bool:
+        """Whether the bucket lists a file, or cannot be asked."""
         from botocore.exceptions import BotoCoreError, ClientError
 
+        name = self.prefix + key
         try:
-            self._connected().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+            found = self._connected().list_objects_v2(Bucket=self.bucket, Prefix=name, MaxKeys=1)
         except ClientError as error:
-            code = _code_of(error)
-            return not code.isdigit() and code not in ("NoSuchBucket", "NotFound", "")
+            code = _code_of(error)  # S3 may answer that we must not list
+            return code.isdigit() or code in ("NoSuchBucket", "NotFound", "")
         except BotoCoreError:
-            return False
-        return True
+            return True
+        return any(item["Key"] == name for item in found.get("Contents", ()))
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
@@ -351,7 +352,7 @@ class S3Storage:
         try:
             yield
         except ClientError as error:
-            if self._is_missing(error):
+            if self._is_missing(error, key):
                 raise FileNotFoundError(key) from None
             raise StorageUnavailable(f"S3 bucket {self.bucket!r}: {error}") from error
         except SSLError as error:

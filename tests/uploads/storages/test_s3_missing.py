@@ -1,7 +1,9 @@
 """What counts as missing in a bucket: a file of which S3 itself says so, and no other one."""
 
+import http.client
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -48,15 +50,51 @@ class NoRouteInHtml(NoRoute):
     body, content_type = b"<html><body><h1>404 Not Found</h1></body></html>", "text/html"
 
 
-@pytest.fixture(params=[NoRoute, NoRouteInHtml])
-def behind_a_proxy(request: pytest.FixtureRequest) -> Iterator[S3Storage]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), request.param)
+class NoRouteAtFirst(NoRoute):
+    """One that finds the server when it is asked a second time."""
+
+    upstream, left = 0, 0
+
+    def do_GET(self) -> None:
+        if type(self).left:
+            type(self).left -= 1
+            super().do_GET()
+            return
+        server = http.client.HTTPConnection("127.0.0.1", self.upstream)
+        server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            server.putheader(name, value)
+        server.endheaders()
+        answer = server.getresponse()
+        content = answer.read()
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.getheader("Content-Type") or "")
+        self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+        server.close()
+
+    do_HEAD = do_DELETE = do_GET
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a proxy, until the block ends."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield storage_at(f"http://127.0.0.1:{server.server_port}", "bucket")
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(params=[NoRoute, NoRouteInHtml])
+def behind_a_proxy(request: pytest.FixtureRequest) -> Iterator[S3Storage]:
+    with serving(request.param) as url:
+        yield storage_at(url, "bucket")
 
 
 def test_a_proxy_without_its_server_has_lost_no_file(behind_a_proxy: S3Storage):
@@ -66,6 +104,25 @@ def test_a_proxy_without_its_server_has_lost_no_file(behind_a_proxy: S3Storage):
         behind_a_proxy.exists("a.gif")
     with pytest.raises(StorageUnavailable):
         behind_a_proxy.delete("a.gif")
+
+
+def test_a_file_is_not_lost_because_one_request_met_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "s3").mkdir()
+    with s3.running(tmp_path / "s3") as server, serving(NoRouteAtFirst) as url:
+        keep(server.storage("there"), "a.gif", b"a")
+        monkeypatch.setattr(NoRouteAtFirst, "upstream", server.port)
+        there = storage_at(url, "there")
+
+        for look in (there.open, there.exists, there.delete):
+            monkeypatch.setattr(NoRouteAtFirst, "left", 1)
+            with pytest.raises(StorageUnavailable):
+                look("a.gif")
+            assert NoRouteAtFirst.left == 0
+        assert there.exists("a.gif")
+        there.delete("a.gif")
+        assert not there.exists("a.gif")
 
 
 def test_a_bucket_that_is_not_there_has_lost_no_file(tmp_path: Path):
