@@ -101,6 +101,8 @@ def _restore(
     _check(repository, backup, skip_damaged=skip_damaged)
     _check_storages(backup)
     mine = {"backups": str(repository.folder.resolve()), "backup": backup.name}
+    for name, kept in config.storages.items():  # only where it began is it known to be empty
+        mine[f"storage {name}"] = str(getattr(kept, "place", name))
     # One that was killed before it had written its mark has done nothing else.
     resumed = RESTORING.exists() and RESTORING.stat().st_size > 0
     if not resumed:  # without a mark: an installation may run here

@@ -24,6 +24,7 @@ from gifster.app.settings import Settings
 from gifster.app.tokens import issue_token, start_session
 from gifster.jobs.worker_rows import Worker
 from gifster.uploads import LocalStorage
+from gifster.uploads.config import config
 from gifster.uploads.sweep import sweep
 from gifster.uploads.testing import run_jobs
 from tests import images
@@ -186,6 +187,12 @@ def test_an_interrupted_restore_goes_on(
     with pytest.raises(BackupError, match="another gifster restore runs here, or has not"):
         restoring.restore(repository, backup, there)
     installation.RESTORING.write_text(mark)
+
+    # And nothing to be mixed into another store, which may be somebody's
+    with monkeypatch.context() as patched:
+        patched.setitem(config.storages, "store", LocalStorage("another"))
+        with pytest.raises(BackupError, match="another gifster restore runs here, or has not"):
+            restoring.restore(repository, backup, there)
 
     # And no second one to run beside the first
     mine = json.loads(mark)
