@@ -108,23 +108,37 @@ def _freed(box: Box) -> _Blank:
 
 
 def _of_movie(reader: Reader, movie: Box, *, is_video: bool) -> Iterator[_Blank]:
-    """The blanks in an image sequence or a video."""
-    for box in boxes(reader, movie.content, movie.end):
-        if box.kind == b"trak" and is_video and tracks.handler(reader, box) not in _SHOWN_TRACKS:
-            yield _freed(box)
-        elif box.kind in _CONTAINERS:
-            yield from _of_movie(reader, box, is_video=is_video)
-        elif box.kind in _UNWANTED or (box.kind == b"meta" and is_video):
-            yield _freed(box)
-        elif box.kind == b"meta":
-            yield from _of_items(reader, box)
-        elif box.kind == b"hdlr" and is_video and box.end - box.content > _MAKER_AT:
-            yield _Blank(box.content + _MAKER_AT, box.end)
-        elif box.kind in _TIMED and box.end > box.content:
-            reader.seek(box.content)
-            size = 8 if reader.read(1) == b"\1" else 4
-            times = box.content + 4
-            yield _Blank(times, min(times + 2 * size, box.end))
+    """The blanks in an image sequence or a video. Containers may be in one another thousands of
+    times."""
+    waiting = [movie]
+    while waiting:
+        container = waiting.pop()
+        for box in boxes(reader, container.content, container.end):
+            if (
+                is_video
+                and box.kind == b"trak"
+                and tracks.handler(reader, box) not in _SHOWN_TRACKS
+            ):
+                yield _freed(box)
+            elif box.kind in _CONTAINERS:
+                waiting.append(box)
+            else:
+                yield from _of_box(reader, box, is_video=is_video)
+
+
+def _of_box(reader: Reader, box: Box, *, is_video: bool) -> Iterator[_Blank]:
+    """The blanks of a box that is no container."""
+    if box.kind in _UNWANTED or (box.kind == b"meta" and is_video):
+        yield _freed(box)
+    elif box.kind == b"meta":
+        yield from _of_items(reader, box)
+    elif box.kind == b"hdlr" and is_video and box.end - box.content > _MAKER_AT:
+        yield _Blank(box.content + _MAKER_AT, box.end)
+    elif box.kind in _TIMED and box.end > box.content:
+        reader.seek(box.content)
+        size = 8 if reader.read(1) == b"\1" else 4
+        times = box.content + 4
+        yield _Blank(times, min(times + 2 * size, box.end))
 
 
 def _of_samples(reader: Reader, movie: Box, found: list[Box]) -> Iterator[_Blank]:

@@ -323,6 +323,18 @@ def test_metadata_in_a_part_of_another_item_is_refused():
         stripped(io.BytesIO(content), "image/avif")
 
 
+def test_metadata_is_found_below_thousands_of_boxes_in_boxes():
+    # Given a whole AVIF, and behind it a box in a box in a box …
+    content = carriers.box(b"udta", SECRET)
+    for _ in range(3_000):
+        content = carriers.box(b"moov", content)
+
+    pieces = stripped(io.BytesIO(carriers.avif() + content), "image/avif")
+
+    kept = b"".join(pieces.read(io.BytesIO(carriers.avif() + content)))
+    assert SECRET not in kept
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_damaged_files_are_stripped_or_refused(seed: int, source: Path, target: Path):
     chance = random.Random(seed)
