@@ -37,9 +37,9 @@ _MATRIX = struct.Struct("=5i")
 #: fraction, whether the primaries are known, and whether the brightness is.
 _UNSIGNED, _LUMINANCE, _LUMINANCE_AT = struct.Struct("=I"), struct.Struct("=4i"), 72
 #: A video without a colour space has BT.709's from so many rows on, and else BT.601's, as in
-#: browsers.
-_HD_ROWS = 720
-_UNSPECIFIED, _BT709, _BT601 = 2, 1, 5
+#: browsers. One of these codecs has BT.601's in any case.
+_HD_ROWS, _NEVER_HD = 720, {"av1", "vp9"}
+_UNSPECIFIED, _BT709, _BT601, _BT2020 = 2, 1, 5, 9
 #: The transfer functions that make a difference, and the primaries that make none: those of usual
 #: screens and of television before them, whose colours are nearly the same.
 _CONVERTED, _TELEVISION = {cicp.PQ, cicp.HLG, *cicp.GAMMAS}, {1, 5, 6, 7}
@@ -116,7 +116,8 @@ def frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
             if shows(begins_ms, shown_ms) or picture is None:
                 # Once: a frame whose side data was read is in a cycle with it, and stays in memory
                 # for hundreds of frames.
-                said = said or _Said(_signs(shown), _peak_nits(shown))
+                codec = stream.codec_context.codec.canonical_name
+                said = said or _Said(_signs(shown), _peak_nits(shown), codec)
                 picture = _picture(shown, size, said)
                 changed = changed_box(picture, before)
             yield Frame(picture, changed, shown_ms - begins_ms)
@@ -126,11 +127,12 @@ def frames(source: Path, info: ImageInfo, timing: Timing) -> Iterator[Frame]:
 
 
 class _Said(NamedTuple):
-    """What a video says beside its pixels: the signs of its matrix (see `_TURNS`), and how bright
-    its brightest pixel is (nits)."""
+    """What a video says beside its pixels: the signs of its matrix (see `_TURNS`), how bright its
+    brightest pixel is (nits), and its codec."""
 
     signs: tuple[int, ...]
     peak_nits: float | None
+    codec: str
 
 
 class _Place(NamedTuple):
@@ -212,7 +214,8 @@ def _picture(frame: Any, size: tuple[int, int], said: _Said) -> PIL.Image.Image:
     width, height = size[::-1] if signs in _SWAPS_SIDES else size
     matrix = frame.colorspace
     if matrix == _UNSPECIFIED:
-        matrix = _BT709 if frame.height >= _HD_ROWS else _BT601
+        is_hd = frame.height >= _HD_ROWS and said.codec not in _NEVER_HD
+        matrix = _BT709 if is_hd else _BT601
     has_alpha = any(component.is_alpha for component in frame.format.components)
     scaled = {} if has_alpha else {"width": width, "height": height}
     rgb = frame.reformat(
@@ -223,7 +226,7 @@ def _picture(frame: Any, size: tuple[int, int], said: _Said) -> PIL.Image.Image:
         **scaled,
     )
     picture = _with_alpha(rgb, (width, height)) if has_alpha else rgb.to_image()
-    picture = _in_srgb(picture, frame, said.peak_nits)
+    picture = _in_srgb(picture, frame, said)
     turn = _TURNS.get(signs)
     return picture if turn is None else picture.transpose(turn)
 
@@ -242,13 +245,17 @@ def _with_alpha(frame: Any, size: tuple[int, int]) -> PIL.Image.Image:
     return picture if picture.size == size else picture.resize(size, PIL.Image.Resampling.BOX)
 
 
-def _in_srgb(picture: PIL.Image.Image, frame: Any, peak_nits: float | None) -> PIL.Image.Image:
+def _in_srgb(picture: PIL.Image.Image, frame: Any, said: _Said) -> PIL.Image.Image:
     """A picture of high dynamic range or of wide colours as a screen shows it, and any other as it
     is."""
-    codes = cicp.in_avif(frame.color_primaries, frame.color_trc)
+    primaries = frame.color_primaries
+    # The colour space that VP9 has in itself means all of BT.2020 (VP9, 7.2.2).
+    if primaries == _UNSPECIFIED and frame.colorspace == _BT2020 and said.codec == "vp9":
+        primaries = _BT2020
+    codes = cicp.in_avif(primaries, frame.color_trc)
     if codes.transfer not in _CONVERTED and codes.primaries in _TELEVISION:
         return picture
-    return colors.to_srgb(picture, Appearance(colors=codes, peak_nits=peak_nits))
+    return colors.to_srgb(picture, Appearance(colors=codes, peak_nits=said.peak_nits))
 
 
 def _peak_nits(frame: Any) -> float | None:

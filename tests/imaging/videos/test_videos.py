@@ -194,6 +194,35 @@ def test_a_video_of_wide_colours_is_converted_to_srgb(tmp_path: Path):
     assert all(abs(a - b) < 4 for a, b in zip(color, (102, 164, 105), strict=True))
 
 
+@pytest.mark.parametrize(
+    ("suffix", "codec", "rows", "expected"),
+    [
+        ("mp4", "libx264", 720, (189, 97, 40)),
+        ("mp4", "libx264", 718, (180, 90, 41)),
+        ("webm", "libvpx-vp9", 720, (180, 90, 41)),
+        ("mp4", "libvpx-vp9", 720, (180, 90, 41)),
+        ("mp4", "libsvtav1", 720, (180, 90, 41)),
+        ("webm", "libvpx-vp9:bt709", 96, (189, 97, 40)),
+        ("webm", "libvpx-vp9:bt2020nc", 96, (222, 67, 13)),
+    ],
+    ids=["HD", "SD", "VP9", "VP9 in MP4", "AV1", "VP9 that says BT.709", "VP9 that says BT.2020"],
+)
+def test_the_colours_of_a_video_that_says_little_of_them(
+    tmp_path: Path, suffix: str, codec: str, rows: int, expected: tuple[int, ...]
+):
+    source, poster = tmp_path / f"source.{suffix}", tmp_path / "poster"
+    codec, _, space = codec.partition(":")
+    brown = f"color=0xB45A28:s=160x{rows}:r=10:d=0.1,format=yuv420p"
+    brown += f",setparams=colorspace={space}" if space else ""
+    ffmpeg("-f", "lavfi", "-i", brown, "-c:v", codec, source)
+
+    rendered(source, {poster: Image().first_frame().convert("png")})
+
+    with PIL.Image.open(poster) as image:
+        color: Any = image.convert("RGB").getpixel((48, 32))
+    assert all(abs(a - b) < 10 for a, b in zip(color, expected, strict=True))
+
+
 def test_a_video_with_narrow_pixels_keeps_all_of_them(tmp_path: Path):
     """Browsers enlarge the other side."""
     source, poster = tmp_path / "narrow.mp4", tmp_path / "poster"
