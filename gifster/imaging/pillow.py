@@ -140,6 +140,7 @@ def _as_in_browsers(png: PngImagePlugin.PngImageFile, file: IO[bytes]) -> None:
     clear = png.info.get("transparency")
     if png.mode == "P" and png.palette is not None:
         palette = bytes(png.palette.palette)
+        palette = palette[: len(palette) // 3 * 3]
         missing = (_PALETTE_BYTES - len(palette)) // 3
         png.palette = PIL.ImagePalette.raw("RGB", palette + palette[-3:] * missing)
         if isinstance(clear, bytes) and 0 < len(palette) <= len(clear) * 3:

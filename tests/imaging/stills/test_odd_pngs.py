@@ -125,6 +125,12 @@ def test_what_lies_beyond_the_palette_has_its_last_colour(
     assert pixels(tmp_path / "a", written((1, 1), 8, 3, b"\5", *chunks)) == [(*COLOR, opacity)]
 
 
+def test_a_palette_may_end_with_a_part_of_a_colour(tmp_path: Path):
+    palette = chunk(b"PLTE", bytes([9, 9, 9, *COLOR, 1]))
+
+    assert pixels(tmp_path / "a", written((2, 1), 8, 3, b"\1\5", palette)) == [(*COLOR, 255)] * 2
+
+
 def test_a_colour_of_16_bits_is_transparent_if_all_bits_are_right(tmp_path: Path):
     # Given three pixels that differ in their lower bytes only
     values = [(1000, 2000, 3000), (1001, 2000, 3000), (1000, 2000, 3001)]
