@@ -161,15 +161,19 @@ class _Walk:
             raise Unreadable("The image is damaged.")
 
     def _read_frame(self, chunk: _Chunk) -> None:
-        """Read a frame of an animation (ANMF), which has chunks of its own."""
+        """Read a frame of an animation (ANMF), which has chunks of its own.
+
+        One without a picture is none.
+        """
         if chunk.size < 16 or self._loop is None:
             raise Unreadable("The image is damaged.")
-        self._timeline.add(_uint24(self._reader.read(16), 12))
+        delay_ms = _uint24(self._reader.read(16), 12)
         end = min(chunk.start + chunk.size, self._end)
         while (part := self._next(end)) is not None:
             if part.kind in _PICTURES:
                 self._size(part)
                 self._has_picture = True
+                self._timeline.add(delay_ms)
                 break
             self._go_past(part, end)
 

@@ -67,3 +67,18 @@ def test_the_first_number_of_plays_counts(tmp_path: Path):
     source.write_bytes(riff(content[12:at], plays[0], plays[1], rest))
 
     assert probe(source).loop == 2
+
+
+def test_a_frame_without_a_picture_is_none(tmp_path: Path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    content = images.animated("webp", [50, 60, 70], (30, 20))
+    at = content.index(b"ANMF")
+    end = at + 8 + int.from_bytes(content[at + 4 : at + 8], "little")
+    empty = riff_chunk(b"ANMF", content[at + 8 : at + 24])
+    source.write_bytes(riff(content[12:end], empty, content[end:]))
+
+    info = probe(source)
+    images.make(source, {target: Image()})
+
+    assert (info.frames, info.duration_ms) == (3, 180)
+    assert (probe(target).frames, probe(target).duration_ms) == (3, 180)
