@@ -130,14 +130,14 @@ def versions_recreate(ids: tuple[str, ...], only: tuple[str, ...], no_wait: bool
     the jobs go on. You can run the command again at any time.
     """
     from gifster.app.models import Gif
-    from gifster.uploads import recreate_all
+    from gifster.uploads.backgrounding.recreate import recreate_each
 
     settings = settings_here()
     connect_our_broker(settings)
     with open_database(settings):
         where = Gif.id.in_(ids) if ids else None
         try:
-            found = recreate_all(Gif.image, only, where)
+            found = recreate_each(Gif.image, only, where)
         except LookupError as error:
             raise Refused(str(error)) from None
         known = {gif.id for gif in Gif.select(Gif.id).where(where)} if ids else set()

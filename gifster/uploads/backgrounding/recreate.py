@@ -36,7 +36,7 @@ logger = logging.getLogger("gifster.uploads")
 
 def recreate_all(
     mount: Mount[Any], names: Collection[str] = (), where: Any = None
-) -> Iterator[Job | None]:
+) -> list[Job | None]:
     """Enqueue a job for each stored file of a column, to make its versions again.
 
     Parameters:
@@ -45,12 +45,18 @@ def recreate_all(
       where: a Peewee expression that selects the records; None means all.
 
     Returns:
-      an iterator that enqueues the jobs as it goes: it yields each job, or None for a file that
-      such a job already waits for.
+      for each file its job, or None if such a job waits already.
 
     Raises:
       LookupError: the uploader has no version of such a name.
     """
+    return list(recreate_each(mount, names, where))
+
+
+def recreate_each(
+    mount: Mount[Any], names: Collection[str] = (), where: Any = None
+) -> Iterator[Job | None]:
+    """The same for a progress bar: an iterator, which enqueues each job when it is asked for it."""
     check_versions(mount.uploader, names)
     return _recreate_each(mount, names, where)
 

@@ -330,7 +330,8 @@ def records() -> list[Product]:
     assert_type(product.delete_instance(), int)
     saved = Product.get_by_id(product.owner)  # pyright: ignore[reportUnknownMemberType] Peewee's
     assert_type(saved.picture, PictureUploader)
-    uploads.recreate_all(Product.picture, ["thumb"], where=Product.owner == "Bob")
+    again = uploads.recreate_all(Product.picture, ["thumb"], where=Product.owner == "Bob")
+    assert_type(again, list[Job | None])
     found = uploads.sweep(repair=False)
     assert_type(found.counts(), dict[str, int])
     return list(Product.select().where(Product.owner == "Bob"))  # pyright: ignore[reportUnknownMemberType] Peewee's
