@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from gifster.jobs import Job
-from gifster.uploads.attaching.storing import folder, plan, store
+from gifster.uploads.attaching.storing import check_place, plan, store
 from gifster.uploads.errors import CacheFileMissing, CacheFileTaken
 from gifster.uploads.files.cache import CachedFile, new_key
 from gifster.uploads.files.extraction import extract_later
 from gifster.uploads.files.sources import cache_upload
 from gifster.uploads.files.stored import StoredFile, delete_files
-from gifster.uploads.storage.base import StorageUnavailable, check_key
+from gifster.uploads.storage.base import StorageUnavailable
 from gifster.uploads.uploader import Uploader
 from gifster.uploads.versions.processing import ProcessedFile, original_of, processed
 
@@ -90,7 +90,7 @@ class Incoming:
             self.uploader.after_store(self.stored)
         else:
             # Check now: with an invalid key, each try of the worker would fail.
-            check_key(folder(self.uploader, self.cached))
+            check_place(self.uploader, self.cached)
         if self.deferred and self.assigned.is_shared:
             self._take_shared()
         elif self.background is not None:

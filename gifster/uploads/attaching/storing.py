@@ -18,8 +18,9 @@ from gifster.uploads.content_types import extension
 from gifster.uploads.errors import CacheFileMissing
 from gifster.uploads.files.access import local_copy, upload_file
 from gifster.uploads.files.cache import CachedFile
+from gifster.uploads.files.extraction import metadata_of
 from gifster.uploads.files.stored import StoredFile, StoredVersion
-from gifster.uploads.storage.base import Storage, StorageUnavailable, takes_options
+from gifster.uploads.storage.base import Storage, StorageUnavailable, is_key, takes_options
 from gifster.uploads.storage.local import LocalStorage
 from gifster.uploads.uploader import Uploader
 from gifster.uploads.versions.declaring import shown_by
@@ -54,7 +55,7 @@ def plan(
       revision: a folder of its own for these files; empty for the first ones.
 
     Raises:
-      ValueError: the uploader's `filename()` returns one name for two files.
+      ValueError: the uploader's `filename()` returns one name for two files, or makes no key.
     """
     versions = {}
     for file in files:
@@ -106,7 +107,38 @@ def _key(
     is_original = file.name == ORIGINAL
     name = uploader.filename(None if is_original else file.name, upload) or file.name
     ending = extension(file.info.content_type, upload.filename if is_original else file.path.name)
-    return f"{path}/{name}.{ending}"
+    return checked(uploader, f"{path}/{name}.{ending}")
+
+
+def check_place(uploader: Uploader, upload: CachedFile) -> None:
+    """Check what `store_dir()` and `filename()` say of an upload that waits: a worker could never
+    store it under an invalid key.
+
+    Raises:
+      ValueError: they make no storage key; says what to do.
+    """
+    facts = metadata_of(type(uploader)).values()
+    if any(fact.later for fact in facts):  # `filename()` may read them, and nobody has, yet
+        name = ORIGINAL
+    else:
+        name = uploader.filename(None, upload) or ORIGINAL
+    checked(uploader, f"{folder(uploader, upload)}/{name}.{extension(upload.content_type)}")
+
+
+def checked(uploader: Uploader, key: str) -> str:
+    """A key that an uploader has made, if it is one.
+
+    Raises:
+      ValueError: it is none; says what to do.
+    """
+    if not is_key(key):
+        name = type(uploader).__name__
+        raise ValueError(
+            f"{name}.store_dir() and filename() make {key[:120]!r}, which is no storage key: use "
+            "ASCII letters, digits, . _ - and /, let no part begin with a dot, and stay within 512 "
+            "characters. uploads.safe_name() makes a name of any text"
+        )
+    return key
 
 
 @contextmanager

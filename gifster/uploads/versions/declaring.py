@@ -30,6 +30,12 @@ class _Step(Declared):
     """A method of an uploader that records a recipe, or (`file`) makes a file of a file."""
 
     def __init__(self, function: Recipe | FileStep, *, when: Condition | None, file: bool) -> None:
+        for given, what in ((function, "the method"), (when, "when")):
+            if given is not None and not callable(given):
+                raise TypeError(
+                    f"{what} is {given!r}, which cannot be called: decorate a method, as @version "
+                    "or @version(when=lambda uploader, info: …) do"
+                )
         self.function, self.name = function, function.__name__
         self.when, self.file = when, file
         self.__doc__ = function.__doc__

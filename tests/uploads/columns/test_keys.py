@@ -12,7 +12,9 @@ from gifster.jobs import Job
 from gifster.uploads import (
     CacheField,
     CacheListField,
+    LocalFile,
     StateField,
+    metadata,
     mount_uploader,
     mount_uploaders,
     process_in_background,
@@ -27,7 +29,7 @@ from gifster.uploads.testing import assert_enqueued, keep
 from tests import databases, images
 from tests.combinations import on_s3
 from tests.machine import examples
-from tests.uploads.framework import Application, AvatarUploader, Base, Person
+from tests.uploads.framework import Application, AvatarUploader, Base, Person, fresh
 from tests.uploads.records import fail
 
 ONE, TWO = images.still("PNG", (80, 60)), images.still("PNG", (90, 60))
@@ -156,10 +158,61 @@ def test_a_bad_store_dir_is_refused_at_once(application: Application):
         avatar_tmp = CacheField()
 
     application.create_tables(Careful)
-    with pytest.raises(ValueError, match="not a storage key: 'people/Ann Lee"):
+    with pytest.raises(
+        ValueError, match=r"Careless\.store_dir\(\) .* 'people/Ann Lee.* uploads.safe_name"
+    ):
         Careful.create(name="Ann Lee", avatar=ONE)
     assert Careful.select().count() == 0
     assert application.jobs() == []
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_bad_filename_is_refused_at_once(application: Application, background: bool):
+    class Raw(AvatarUploader):
+        def filename(self, version: str | None, upload: Any) -> str:
+            return version or upload.filename
+
+    class File(Base):
+        file = mount_uploader(Raw)
+        file_tmp = CacheField()
+
+    if background:
+        store_in_background("file")(File)
+    application.create_tables(File)
+    record = File()
+    for name in ("my cat.gif", "ÄÖÜ.gif"):
+        record.file.assign(ONE, name)
+        with pytest.raises(
+            ValueError, match=r"Raw\.store_dir\(\) and filename\(\) make .* uploads.safe_name"
+        ):
+            record.save()
+    assert File.select().count() == 0
+    assert application.jobs() == []
+
+    record.file.assign(ONE, "cat.gif")
+    record.save()
+    application.work()
+    assert fresh(record).file.url().endswith("/cat.gif.png")
+
+
+def test_a_filename_may_read_a_fact_that_the_worker_reads(application: Application):
+    class Sized(AvatarUploader):
+        @metadata(later=True)
+        def size_of_it(self, file: LocalFile) -> int:
+            return file.path.stat().st_size
+
+        def filename(self, version: str | None, upload: Any) -> str:
+            return f"{version or 'full'}-{upload.metadata['size_of_it']}"
+
+    @store_in_background("file")
+    class Later(Base):
+        file = mount_uploader(Sized)
+        file_tmp = CacheField()
+
+    application.create_tables(Later)
+    record = Later.create(file=ONE)
+    application.work()
+    assert fresh(record).file.url().endswith(f"/full-{len(ONE)}.png")
 
 
 # Keys of several columns.

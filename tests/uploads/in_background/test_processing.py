@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 import PIL.ImageOps
@@ -166,6 +167,20 @@ def test_processing_steps_change_the_original_and_its_versions(application: Appl
     other = stored(application, Inherited, images.still("PNG"))
     with PIL.Image.open(io.BytesIO(content(application, other))) as image:
         assert (image.mode, image.size) == ("RGB", (150, 100))
+
+
+@pytest.mark.parametrize("declare", [version, process])
+def test_a_step_of_what_cannot_be_called_is_refused_at_once(declare: Any):
+    for condition in ("is_wide", True):
+        with pytest.raises(TypeError, match=rf"when is {condition!r}, which cannot be called"):
+
+            class Conditional(Uploader):
+                @declare(when=condition)
+                def small(self, image: Image) -> Image:
+                    return image.fit(10, 10)
+
+    with pytest.raises(TypeError, match=r"the method is 'thumb'.* decorate a method"):
+        declare("thumb")
 
 
 def test_a_version_that_builds_on_a_missing_one_raises(application: Application):
