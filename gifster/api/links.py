@@ -21,7 +21,12 @@ def origin(req: Request, web: Web) -> str:
     Without `web.public_url` the client chooses among the hosts that are ours, so nothing that
     others may get is made with it: such answers are `no-store`, or vary by `Host`.
     """
-    return web.public_url or _written(scheme(req, web), _host(req))
+    return web.public_url or asked_at(req, web)
+
+
+def asked_at(req: Request, web: Web) -> str:
+    """The same as the client used it, as far as a proxy in front passes it on."""
+    return _written(scheme(req, web), _host(req))
 
 
 def home(req: Request, web: Web) -> str:

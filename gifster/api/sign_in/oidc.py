@@ -16,6 +16,7 @@ from gifster.api.auth import current_token, start_session
 from gifster.api.bodies import url_form
 from gifster.api.context import Context
 from gifster.api.limits import RateLimited
+from gifster.api.links import asked_at
 from gifster.api.pages.page import see
 from gifster.api.problems import Problem, problem_for
 from gifster.api.sign_in.pages import METHODS, MethodsPage, whose
@@ -28,6 +29,8 @@ from gifster.app.sign_in.oidc import Attempt, Provider
 from gifster.uploads.config import config
 
 CALLBACK = "/login/oidc/callback"
+#: The parameter of a browser that was sent to the public address.
+HERE = "here"
 #: The cookies of a browser in which so many log-ins were begun are forgotten with the next one.
 MANY = 6
 
@@ -71,6 +74,10 @@ class OidcBegin(OidcPage):
     async def on_get(self, req: Request, resp: Response) -> None:
         again, link = req.get_param("again") == "1", req.get_param("link") == "1"
         provider = self.provider
+        if self._is_elsewhere(req):
+            more = "&" if req.query_string else ""
+            see(resp, f"{self.context.home(req)}{req.path}?{req.query_string}{more}{HERE}=1")
+            return
         session = await self.fresh(req) if link else None
         redirect_uri = self.context.home(req) + CALLBACK
         try:
@@ -89,6 +96,14 @@ class OidcBegin(OidcPage):
         }
         self._attempts.put(req, resp, kept, attempt.state)
         see(resp, url)
+
+    def _is_elsewhere(self, req: Request) -> bool:
+        """Whether the browser is not at the public address, to which the service sends it back:
+        there it would not have what it keeps. A proxy that tells neither the host nor the scheme
+        makes each look so, thus a browser is sent there once."""
+        web = self.context.settings.web
+        known = not web.public_url or req.get_param(HERE) is not None
+        return not known and asked_at(req, web) != web.public_url
 
 
 class OidcCallback(OidcPage):

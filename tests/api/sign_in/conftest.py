@@ -67,11 +67,11 @@ class Site:
     """An application in this process, and browsers."""
 
     def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
-        self.settings, self._loop = settings, loop
+        self.settings, self.loop = settings, loop
         self.app = create_app(settings)
 
     def browser(self, address: str = "127.0.0.1") -> Browser:
-        return Browser(self.app, self._loop, address)
+        return Browser(self.app, self.loop, address)
 
     def with_password_of(self, user: User, address: str = "127.0.0.1") -> Browser:
         """A browser in which somebody has typed a user's address and password, right ones."""

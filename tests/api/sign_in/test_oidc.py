@@ -17,6 +17,7 @@ from tests.api.sign_in.conftest import (
     PASSWORD,
     Browser,
     NewSite,
+    Site,
     begin_link,
     come_back,
     new_user,
@@ -321,3 +322,26 @@ def test_an_identity_belongs_to_one_account(new_site: NewSite, service: Service,
 
     assert browser.post("/account/sign-in/link").status_code == 409
     assert [identity.user_id for identity in Identity.select()] == [ann.id]
+
+
+def test_a_log_in_begins_at_the_address_to_which_the_service_leads_back(
+    new_site: NewSite, service: Service, ann: User
+):
+    # Given a library that also answers at an address of the network at home
+    public = "https://gifs.example.org"
+    here = new_site(service.settings())
+    web = here.settings.web.model_copy(update={"public_url": public})
+    site = Site(here.settings.model_copy(update={"web": web}), here.loop)
+    browser = site.browser()
+
+    # When I log in there, I expect to go to the public one first, where the cookie counts
+    begun = browser.get("/login/oidc?next=/mine").headers["location"]
+    assert begun == f"{public}/login/oidc?next=/mine&here=1"
+    back = service.log_in(browser.get(begun).headers["location"])
+    assert browser.get(public + back).headers["location"] == "/mine"
+
+    # It goes on behind a proxy that tells neither the host nor the scheme
+    again = browser.get("/login/oidc").headers["location"]
+    assert again == f"{public}/login/oidc?here=1"
+    passed_on = browser.get(again.removeprefix(public)).headers["location"]
+    assert passed_on.startswith(f"{service.issuer}/authorize")
