@@ -92,10 +92,10 @@ def _mail(settings: Settings) -> str:
 
 
 def _oidc(settings: Settings) -> str:
-    """Whether the sign-in service answers, and is the one of the settings."""
+    """Whether the sign-in service answers, is the one of the settings, and has keys."""
     extras.require("oidc", f"oidc.issuer is {settings.oidc.issuer}")
     try:
-        Provider(settings.oidc).metadata()
+        Provider(settings.oidc).check()
     except Unavailable as error:
         reason = "; ".join(error.__notes__)
         raise RuntimeError(f"{settings.oidc.issuer} cannot be used: {reason}") from error

@@ -144,6 +144,20 @@ class Provider:
             "again.",
         )
 
+    def check(self) -> None:
+        """Check whether somebody could log in by the service now, as far as it tells.
+
+        Raises:
+          Unavailable: its metadata or its keys cannot be had, or not be used.
+        """
+        from joserfc.errors import JoseError
+
+        self.metadata()
+        try:
+            self._key_set()
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            raise _away(f"its keys cannot be used: {error}") from None
+
     def metadata(self) -> dict[str, Any]:
         """The service's metadata (OpenID Connect Discovery 1.0, 3).
 

@@ -292,6 +292,12 @@ def test_the_doctor_asks_the_service(
         said(issuer=f"{service.issuer}/")
     with pytest.raises(RuntimeError, match=r"cannot be used: .*refused"):
         said(issuer="http://127.0.0.1:9")
+    service.metadata, service.userinfo = {"jwks_uri": f"{service.issuer}/userinfo"}, {"sub": "ann"}
+    with pytest.raises(RuntimeError, match="cannot be used: its keys cannot be used: 'keys'"):
+        said()
+    service.metadata, service.keys = {}, []
+    with pytest.raises(RuntimeError, match="the service has no key that can be used here"):
+        said()
     assert "oidc" not in dict(checks(here))
 
 
