@@ -18,6 +18,8 @@ from gifster.uploads.storage.base import (
     OnThisMachine,
     Storage,
     StorageUnavailable,
+    away,
+    check_present,
     is_key,
     local_path,
     supported_options,
@@ -69,13 +71,26 @@ class MirrorStorage:
     def open(self, key: str) -> BinaryIO:
         try:
             return self.first.open(key)
-        except FileNotFoundError:
-            raise
         except (StorageUnavailable, OSError) as error:
-            logger.warning("read from the mirror key=%s reason=%r", key, str(error))
+            if not self._asks_second(error, key):
+                raise
             with suppress(FileNotFoundError):
                 return self.second.open(key)
             raise
+
+    def _asks_second(self, error: Exception, key: str) -> bool:
+        """Whether a file that the first does not give is looked for in the second: not if it is
+        missing in the first, unless the disk of that is away."""
+        reason = str(error)
+        if isinstance(error, FileNotFoundError):
+            reason = away(self.first)
+            try:
+                if not reason or not self.second.exists(key):
+                    return False
+            except (StorageUnavailable, OSError):
+                return False
+        logger.warning("read from the mirror key=%s reason=%r", key, reason)
+        return True
 
     def local_path(self, key: str) -> Path | None:
         """The path of a file on this machine, if one of the two has it here (see `OnThisMachine`).
@@ -85,10 +100,9 @@ class MirrorStorage:
             if here is not None or not isinstance(self.second, OnThisMachine):
                 return here
             is_kept = self.first.exists(key)
-        except FileNotFoundError:
-            raise
         except (StorageUnavailable, OSError) as error:
-            logger.warning("read from the mirror key=%s reason=%r", key, str(error))
+            if not self._asks_second(error, key):
+                raise
             is_kept = True
         if not is_kept:
             raise FileNotFoundError(key)
@@ -114,21 +128,28 @@ class MirrorStorage:
         Parameters:
           content_type: of the file; empty after its deletion. If the first has one then, that came
             since, and whoever brought it has brought the second up to date, or enqueued a job.
+
+        Raises:
+          StorageUnavailable, OSError: one of the two cannot be used now.
         """
         if not content_type:
-            if not self.first.exists(key):
-                self.second.delete(key)
+            self._delete_in_second_unless_in_first(key)
             return
         with temporary_file() as copy:
             try:
                 with self.first.open(key) as file:
                     shutil.copyfileobj(file, copy)
             except FileNotFoundError:
-                self.second.delete(key)
+                self._delete_in_second_unless_in_first(key)
                 return
             copy.flush()
             self.second.upload(Path(copy.name), key, content_type)
-        if not self.first.exists(key):  # it was deleted meanwhile
+        self._delete_in_second_unless_in_first(key)  # it may have been deleted meanwhile
+
+    def _delete_in_second_unless_in_first(self, key: str) -> None:
+        """Delete what was deleted in the first. One whose disk is away has deleted nothing."""
+        if not self.first.exists(key):
+            check_present(self.first)
             self.second.delete(key)
 
     def delete_copy(self, key: str, *, before: bool) -> None:

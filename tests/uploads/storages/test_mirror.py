@@ -288,6 +288,41 @@ def test_a_mirror_without_a_name_says_what_to_do(app: Application):
         keep(MirrorStorage(MemoryStorage(), Down()), "a.gif", b"content")
 
 
+@pytest.mark.parametrize("is_mount_point", [False, True])
+def test_a_first_whose_disk_is_away_has_lost_and_deleted_nothing(
+    tmp_path: Path, is_mount_point: bool
+):
+    # Given a file in both, one that a job has still to bring to the second, and one whose deletion
+    # a job has still to repeat there
+    first, second = LocalStorage(tmp_path / "first"), MemoryStorage()
+    mirror = MirrorStorage(first, second)
+    for key in ("both.gif", "first.gif"):
+        keep(first, key, b"content")
+    for key in ("both.gif", "deleted.gif"):
+        keep(second, key, b"content")
+
+    # When its disk is away
+    first.root.rename(tmp_path / "away")
+    if is_mount_point:
+        first.root.mkdir()
+
+    # I expect files to be read from the second, and the jobs to be tried again
+    assert read(mirror, "both.gif") == b"content"
+    for key, content_type in (("both.gif", "image/gif"), ("first.gif", "image/gif"),
+                              ("deleted.gif", "")):  # fmt: skip
+        with pytest.raises(StorageUnavailable, match="is its disk mounted"):
+            mirror.catch_up(key, content_type)
+    assert set(second.files) == {"both.gif", "deleted.gif"}
+
+    # When it is back
+    if is_mount_point:
+        first.root.rmdir()
+    (tmp_path / "away").rename(first.root)
+    for key, content_type in (("first.gif", "image/gif"), ("deleted.gif", "")):
+        mirror.catch_up(key, content_type)
+    assert set(second.files) == {"both.gif", "first.gif"}
+
+
 def test_the_sweep_cleans_both(app: Application):
     app.store.second.down = False
     company = Company.create(logo=images.gif())
