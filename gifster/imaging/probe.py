@@ -10,6 +10,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -49,6 +50,10 @@ MAX_STEPS = 1_000_000
 EXAMINING = Limits(cpu_s=5, wall_s=20, nice=0)
 EXAMINED_AT_ONCE = 2
 _examined_at_once = threading.BoundedSemaphore(EXAMINED_AT_ONCE)
+#: How many threads read the structure of large files at a time. More are no quicker, as Python runs
+#: one at a time; but each other thread, such as that of an event loop, waits for all of them.
+GLANCED_AT_ONCE = 2
+glancing = threading.BoundedSemaphore(GLANCED_AT_ONCE)
 _TOO_COMPLEX = (
     "The file has millions of parts, more than any image needs. "
     "Open it in an image editor and save it again."
@@ -113,12 +118,17 @@ def glance(
 ) -> ImageInfo | None:
     """Do what `probe()` does if that takes no longer than hashing the file; else return None.
 
+    At most `GLANCED_AT_ONCE` files are read at a time; further callers wait. Small files, which are
+    in memory, do not.
+
     Parameters:
       content: the file's path, or its bytes if they are in memory already.
     """
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    steps = QUICK_STEPS + size // QUICK_BYTES_A_STEP
     try:
-        info = _probe(content, max_frames, QUICK_STEPS + size // QUICK_BYTES_A_STEP)
+        with nullcontext() if isinstance(content, bytes) else glancing:
+            info = _probe(content, max_frames, steps)
     except OutOfSteps:
         return None
     return None if videos and info.content_type in VIDEO_TYPES else info

@@ -63,6 +63,7 @@ def stripped(file: BinaryIO, content_type: str, max_steps: int | None = None) ->
 
 def glance(content: Path | bytes, content_type: str) -> Pieces | None:
     """Do what `stripped()` does if that takes no longer than hashing the file; else return None.
+    Large files take turns, as in `probe.glance()`.
 
     Parameters:
       content: of the file, or where that is.
@@ -73,7 +74,7 @@ def glance(content: Path | bytes, content_type: str) -> Pieces | None:
     try:
         if isinstance(content, bytes):
             return stripped(io.BytesIO(content), content_type, steps)
-        with content.open("rb", buffering=0) as file:
+        with probe.glancing, content.open("rb", buffering=0) as file:
             return stripped(cast("BinaryIO", file), content_type, steps)
     except OutOfSteps:
         return None

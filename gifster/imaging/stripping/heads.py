@@ -59,7 +59,8 @@ def without_metadata(head: bytes) -> bytes:
     steps = 2 * (probe.QUICK_STEPS + len(head) // probe.QUICK_BYTES_A_STEP)
     reader, pieces = _Head(head, steps), Pieces()
     try:
-        walk(reader, pieces)
+        with probe.glancing:
+            walk(reader, pieces)
     except _EndOfHead:
         pass
     except (ImagingError, OutOfSteps):  # `stripped()` will say so

@@ -2,6 +2,8 @@
 
 import io
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import PIL.Image
@@ -11,12 +13,13 @@ from chaos import bodies, damage
 from gifster.imaging import probe as probing
 from gifster.imaging.errors import ImagingError, TooComplex, Truncated, Unreadable
 from gifster.imaging.gif_blocks import GifBlocks
-from gifster.imaging.probe import examine, glance, probe, probe_unsandboxed
+from gifster.imaging.image_info import ImageInfo
+from gifster.imaging.probe import GLANCED_AT_ONCE, examine, glance, probe, probe_unsandboxed
 from gifster.imaging.reader import WINDOW_BYTES, OutOfSteps, Reader
 from gifster.imaging.sandbox import Limits
 from tests import images
 from tests.imaging.sandboxed import hang, spin
-from tests.machine import ALL_EXAMPLES
+from tests.machine import ALL_EXAMPLES, eventually
 
 MB = 1_000_000
 ACCEPTED, MANY_PARTS = "", "too_complex"
@@ -279,3 +282,29 @@ def test_a_gif_whose_first_frame_has_no_codes_is_refused(tmp_path: Path, name: s
 
     with pytest.raises(Unreadable):
         probe(source)
+
+
+def test_few_threads_read_large_files_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # Given more threads than may read at a time
+    source = tmp_path / "source"
+    source.write_bytes(images.gif())
+    read, go, inside = probing._probe, threading.Event(), list[int]()
+
+    def read_late(content: Path | bytes, max_frames: int | None, steps: int) -> ImageInfo:
+        if isinstance(content, Path):
+            inside.append(threading.get_ident())
+            go.wait(120)
+        return read(content, max_frames, steps)
+
+    monkeypatch.setattr(probing, "_probe", read_late)
+    with ThreadPoolExecutor(5) as threads:
+        try:
+            files = [threads.submit(glance, source) for _ in range(5)]
+            eventually(lambda: len(inside) >= GLANCED_AT_ONCE)
+
+            # I expect that one which is in memory needs no turn
+            assert glance(source.read_bytes()) is not None
+            assert len(inside) == GLANCED_AT_ONCE
+        finally:
+            go.set()
+    assert all(file.result() for file in files)
