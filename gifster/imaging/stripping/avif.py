@@ -40,6 +40,8 @@ _MAX_CONTENT_BYTES = 1_000_000
 _IPMA, _IPMA_HEAD = b"ipma", 16
 #: EXIF without an entry: the offset of its TIFF header, which comes at once, and no directory.
 _EMPTY_EXIF = b"\0\0\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"
+#: A type of items that nobody reads, and the bytes of the box infe up to behind the type, at most.
+_NO_EXIF, _INFE_BYTES = b"free", 14
 
 
 class _Blank(NamedTuple):
@@ -171,6 +173,23 @@ def _of_items(reader: Reader, meta: Box) -> Iterator[_Blank]:
         if extent.item in unwanted and extent.length:
             is_exif = types.get(extent.item) == b"Exif"
             yield _blank_of(extent, found.get(b"idat"), reader.size, is_exif=is_exif)
+            if is_exif and extent.length < len(_EMPTY_EXIF):
+                yield from _renamed(reader, found[b"iinf"], extent.item)
+
+
+def _renamed(reader: Reader, infos: Box, item: int) -> Iterator[_Blank]:
+    """Another type for an item of EXIF that is too short to be any, as libavif fails at it and
+    browsers overlook it (23008-12: box infe)."""
+    reader.seek(infos.content)
+    counted = 4 + (4 if reader.read(1)[0] else 2)
+    for box in boxes(reader, infos.content + counted, infos.end):
+        reader.seek(box.content)
+        head = reader.read(min(_INFE_BYTES, box.end - box.content))
+        wide = head[:1] == b"\3"
+        number, kind = (head[4:8], slice(10, 14)) if wide else (head[4:6], slice(8, 12))
+        if int.from_bytes(number, "big") == item and head[kind] == b"Exif":
+            at = box.content + kind.start
+            yield _Blank(at, at + 4, _NO_EXIF)
 
 
 def _of_properties(reader: Reader, box: Box) -> Iterator[_Blank]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from gifster.imaging import Image
+from gifster.imaging import Image, bmff_items, strip_metadata
 from gifster.imaging.errors import Truncated
 from gifster.imaging.probe import probe
 from tests import images
@@ -206,3 +206,28 @@ def test_the_first_picture_of_a_stripped_source_is_what_pillow_shows(tmp_path: P
         with PIL.Image.open(source) as image, PIL.Image.open(target) as made:
             wanted = image.convert("RGB").resize(made.size, PIL.Image.Resampling.LANCZOS)
             assert images.difference(made, wanted) < 2, name
+
+
+@pytest.mark.parametrize("length", [1, 4, 8, 12, 17])
+def test_an_avif_whose_exif_is_too_short_is_shown(tmp_path: Path, length: int):
+    # Given an item of EXIF that is no more than a few bytes of it
+    source, bare, target = tmp_path / "source", tmp_path / "bare", tmp_path / "target.png"
+    content = bytearray(carriers.avif())
+
+    def inside(kind: bytes) -> bytes:
+        at = content.index(kind)
+        return bytes(content[at + 4 : at - 4 + int.from_bytes(content[at - 4 : at], "big")])
+
+    kinds, extents = bmff_items.types(inside(b"iinf")), bmff_items.extents(inside(b"iloc"))
+    number = next(number for number, kind in kinds.items() if kind == b"Exif")
+    whole = next(extent.length for extent in extents if extent.item == number)
+    place = content.index(whole.to_bytes(4, "big"), content.index(b"iloc"))
+    content[place : place + 4] = length.to_bytes(4, "big")
+    source.write_bytes(content)
+
+    images.make(source, {target: Image().convert("png")})
+    strip_metadata(source, bare, "image/avif")
+
+    assert (probe(target).width, probe(target).height) == (80, 60)
+    with PIL.Image.open(bare) as image:  # by libavif, as in other programs
+        image.load()
