@@ -181,10 +181,13 @@ def _boxes(reader: Reader) -> Iterator[_Box]:
             raise Unreadable("The file is damaged.")
         if at + size > end:
             raise Truncated("The file is incomplete: it ends in the middle of the image.")
-        if kind in _CONTAINERS:
+        # That of a movie is of QuickTime in most videos of telephones, without the bytes in front.
+        if kind in _CONTAINERS and (kind != b"meta" or len(container_ends) == 1):
             track += kind == b"trak"
             container_ends.append(at + size)
-            at += length + _CONTAINERS[kind]
+            at += length
+            is_bare = kind == b"meta" and size >= length + 8 and reader.read(8)[4:] == b"hdlr"
+            at += 0 if is_bare else _CONTAINERS[kind]
         else:
             wanted = kind in _NEEDED
             content = reader.read(min(size - length, _MAX_CONTENT_BYTES)) if wanted else b""

@@ -1,6 +1,7 @@
 """Videos as sources: their facts, how browsers show them, and those that cannot be read."""
 
 import gc
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,14 @@ import av
 import PIL.Image
 import pytest
 
-from gifster.imaging import Image, memory, video_frames
+from gifster.imaging import Image, memory, strip_metadata, video_frames
 from gifster.imaging.errors import TooManyFrames, Truncated, Unreadable
 from gifster.imaging.probe import probe
 from gifster.imaging.sandbox import LIMITS
 from gifster.imaging.timing import WHOLE
 from tests import images
 from tests.combinations import only_in_ci
+from tests.imaging import carriers
 from tests.imaging.recordings import FRAME_MS, H264, ffmpeg, info_of, rendered, seen
 
 
@@ -192,6 +194,36 @@ def test_a_video_of_wide_colours_is_converted_to_srgb(tmp_path: Path):
     with PIL.Image.open(poster) as image:
         color: Any = image.convert("RGB").getpixel((48, 32))
     assert all(abs(a - b) < 4 for a, b in zip(color, (102, 164, 105), strict=True))
+
+
+@pytest.mark.parametrize("place", ["movie", "track", "file"])
+@pytest.mark.parametrize("is_full", [False, True], ids=["QuickTime", "ISO"])
+def test_metadata_of_either_kind_does_not_make_a_video_look_cut_off(
+    tmp_path: Path, place: str, *, is_full: bool
+):
+    # Given a video of a telephone: in QuickTime the box meta has no version in front of its boxes
+    source, bare, poster = tmp_path / "a.mp4", tmp_path / "bare.mp4", tmp_path / "poster"
+    ffmpeg("-f", "lavfi", "-i", "color=red:s=96x64:d=0.2", *H264, source)
+    handler = carriers.box(b"hdlr", bytes(8) + b"mdta" + bytes(13))
+    keys = carriers.box(b"keys", bytes(4) + struct.pack(">2L", 1, 27) + b"mdtacom.android.version")
+    meta = carriers.box(b"meta", bytes(4 * is_full) + handler + keys)
+    content = bytearray(source.read_bytes())
+    outer = {"movie": [b"moov"], "track": [b"moov", b"trak"], "file": []}[place]
+    for kind in outer:
+        at = content.index(kind) - 4
+        size = int.from_bytes(content[at : at + 4], "big")
+        content[at : at + 4] = (size + len(meta)).to_bytes(4, "big")
+    end = at + size if outer else len(content)
+    content[end:end] = meta
+    source.write_bytes(content)
+
+    info = probe(source, videos=True)
+    rendered(source, {poster: Image().first_frame()})
+    strip_metadata(source, bare, info.content_type)
+
+    assert (info.width, info.height, info.frames) == (96, 64, 5)
+    assert probe(bare, videos=True).frames == 5
+    assert b"android" not in bare.read_bytes()
 
 
 @pytest.mark.parametrize(
