@@ -71,13 +71,15 @@ class Gathered:
             await self._written()
 
     def stop(self) -> None:
-        """Have no more looks at how slow the body is."""
+        """Have no more looks at how slow the body is, until another chunk comes."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     async def _written(self) -> None:
         """Wait for the chunks of a slow body that are being written."""
         if self._writing is not None:
+            self.stop()  # a look would have others written at the same time
             writing, self._writing = self._writing, None
             try:
                 await to_the_end(writing)

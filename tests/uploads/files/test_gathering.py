@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gifster.uploads.files import gathering
 from gifster.uploads.files.cache import CacheWriter
 from gifster.uploads.files.gathering import GATHERED_BYTES, WORTH_BYTES, Gathered
 from gifster.uploads.files.sources import cache_form_part
@@ -77,6 +78,36 @@ def test_after_a_piece_that_cannot_be_written_nothing_else_is():
 
         assert await gathered.rest() == []
         assert writer.pieces == []
+
+    asyncio.run(check())
+
+
+def test_one_piece_is_written_after_the_other_however_slow_the_disk_is(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(gathering, "LOOK_S", 0.01)
+
+    async def check() -> None:
+        # Given a slow body, whose beginning a disk is long in taking while all of the rest comes
+        begun, goes_on, written = asyncio.Event(), asyncio.Event(), list[bytes]()
+
+        async def write(chunks: list[bytes], _slowly: bool) -> None:
+            begun.set()
+            await goes_on.wait()
+            written.append(b"".join(chunks))
+
+        gathered = Gathered(write)
+        await gathered.add(b"a" * WORTH_BYTES)
+        await asyncio.wait_for(begun.wait(), 60)
+        begun.clear()
+        rest = asyncio.create_task(gathered.add(b"b" * GATHERED_BYTES))
+
+        # I expect that nobody begins to write that before the beginning is on the disk
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(begun.wait(), 20 * gathering.LOOK_S)
+        goes_on.set()
+        await rest
+        assert written == [b"a" * WORTH_BYTES, b"b" * GATHERED_BYTES]
 
     asyncio.run(check())
 
