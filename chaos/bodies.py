@@ -37,6 +37,8 @@ def tiff(entries: int, each: int) -> bytes:
 
 _IHDR = chunk(b"IHDR", struct.pack(">2I", 8, 8) + b"\x08\x02\0\0\0")
 _FTYP = box(b"ftyp", b"avif\0\0\0\0avifmif1")
+#: Of a sequence; a file of the other brand is a still, whatever else it has.
+_FTYP_AVIS = box(b"ftyp", b"avis\0\0\0\0avifavis")
 _FTYP_MP4 = box(b"ftyp", b"isom\0\0\0\0isommp42")
 _VP8X = b"VP8X\x0a\0\0\0\x02\0\0\0\x07\0\0\x07\0\0"
 _SEGMENT = struct.pack(">H", 65_535)
@@ -61,14 +63,16 @@ def _webp(part: bytes) -> Callable[[int], bytes]:
     return lambda size: _riff(_filled(_VP8X, part)(size - 12))
 
 
-def _in_boxes(make: Callable[[int], bytes], *folders: bytes) -> Callable[[int], bytes]:
+def _in_boxes(
+    make: Callable[[int], bytes], *folders: bytes, ftyp: bytes = _FTYP
+) -> Callable[[int], bytes]:
     """An AVIF with the content inside nested boxes."""
 
     def whole(size: int) -> bytes:
-        content = make(size - len(_FTYP) - 8 * len(folders))
+        content = make(size - len(ftyp) - 8 * len(folders))
         for folder in reversed(folders):
             content = box(folder, content)
-        return _FTYP + content
+        return ftyp + content
 
     return whole
 
@@ -131,6 +135,7 @@ BODIES: dict[str, Callable[[int], bytes]] = {
         b"mdia",
         b"minf",
         b"stbl",
+        ftyp=_FTYP_AVIS,
     ),
     "MP4, empty boxes": _filled(_FTYP_MP4, box(b"free")),
 }

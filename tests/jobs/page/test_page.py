@@ -113,7 +113,9 @@ def test_jobs_in_every_state_but_running_are_deleted(client: httpx.Client, state
 
 
 def test_the_page_asks_before_it_deletes(client: httpx.Client):
-    ids = [add("greet", number, queue="a&b") for number in range(3)]
+    ids = [add("greet", number) for number in range(3)]
+    with Job._meta.database.connection_context():
+        Job.update(queue="a&b").execute()  # as a former release took it
 
     def asked(**fields: Any) -> str:
         answer = client.post(PAGE, data=fields, headers={"Origin": HOST})
