@@ -1,5 +1,5 @@
-"""Attacks on connections rather than requests: heads of all lengths, heads that never end, clients
-that send nothing or do not read, thousands of event streams.
+"""Attacks on connections rather than requests: heads of all lengths, heads that never end, bodies
+that stop in the middle, clients that send nothing or do not read, thousands of event streams.
 
 Meanwhile another client lists the library. It must get its answers within the time that `Siege`
 states, and the web process may grow only by a limited amount.
@@ -23,6 +23,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from chaos import bodies
 from chaos.site import Site
 from gifster.app.settings import Web
 
@@ -128,6 +129,29 @@ class Wire:
             self._open(opened, siege, 2_600, stream)
         return siege
 
+    def stopped(self) -> Siege:
+        """Uploads of which a megabyte comes, and then nothing."""
+        head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.gif"\r\n\r\n'
+        content = bodies.good_gif(MB)
+
+        def upload(number: int) -> bytes:
+            address = f"10.1.{number // 250}.{number % 250}"
+            return _form("/api/gifs", address, head + content)
+
+        with self._beside("stopped uploads", BURST_S) as siege, ExitStack() as opened:
+            self._open(opened, siege, 400, upload)
+        return siege
+
+    def fields(self) -> Siege:
+        """Forms of strangers with 2 MB of fields, whose file does not come."""
+        # One letter that is none of Latin-1 makes a text four times as large in memory.
+        text = "\N{GRINNING FACE}".encode() + b"a" * 65_000
+        field = b'--b\r\nContent-Disposition: form-data; name="title"\r\n\r\n%b\r\n' % text
+        form = _form("/v1/gifs", "10.2.0.1", field * 30)
+        with self._beside("forms of fields", BURST_S) as siege, ExitStack() as opened:
+            self._open(opened, siege, 200, lambda number: form)
+        return siege
+
     # The methods.
 
     @contextmanager
@@ -190,8 +214,9 @@ class Wire:
                 assert isinstance(connection, socket.socket)
                 try:
                     if key.data is not None:
-                        connection.send(key.data or b"")
-                        if quiet and key.data != b"":
+                        if rest := key.data[connection.send(key.data) :]:
+                            watch.modify(connection, selectors.EVENT_WRITE, rest)
+                        elif quiet and key.data != b"":
                             watch.unregister(connection)
                         else:
                             watch.modify(connection, selectors.EVENT_READ, None)
@@ -203,6 +228,14 @@ class Wire:
                 watch.unregister(connection)
         if missing := siege.count - siege.answers.total():
             siege.answers["open"] += missing
+
+
+def _form(path: str, address: str, begun: bytes) -> bytes:
+    """A form of 20 MB, of which only the beginning comes."""
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {address}\r\n"
+        f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {20 * MB}\r\n\r\n"
+    ).encode() + begun
 
 
 def _long_heads() -> Iterator[bytes]:
@@ -242,8 +275,8 @@ def attack(
         [web] = psutil.Process(site.processes[0].popen.pid).children()
         wire = Wire(site.stack.port, web, scale)
         for each in (
-            lambda: wire.streams(260), wire.long_heads, wire.open_heads, wire.unread,
-            lambda: wire.streams(1),
+            lambda: wire.streams(260), wire.long_heads, wire.open_heads, wire.unread, wire.stopped,
+            wire.fields, lambda: wire.streams(1),
         ):  # fmt: skip
             sieges.append(each())
             step(1)
@@ -253,7 +286,7 @@ def attack(
 
 
 #: The number of attacks.
-COUNT = 5
+COUNT = 7
 
 
 def show(name: str, sieges: list[Siege], console: Console) -> None:

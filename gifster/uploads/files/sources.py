@@ -326,6 +326,7 @@ async def cache_form_part(
             if writer is None and chunk:
                 writer = CacheWriter(rules, form_filename(part))
             await gathered.add(chunk)
+            del chunk  # the next one may be long in coming
         chunks = await gathered.rest()
         if writer is None:
             return None
