@@ -22,6 +22,7 @@ from gifster.imaging.gif_blocks import GifBlocks
 from gifster.imaging.gif_frames import DecodedGif
 from gifster.imaging.gif_indices import IndexedFrames
 from gifster.imaging.image_info import VIDEO_TYPES, ImageInfo
+from gifster.imaging.palette import EXACT_ERROR
 from gifster.imaging.patches import Recording, Track
 from gifster.imaging.plan import Plan
 from gifster.imaging.reader import Reader
@@ -348,7 +349,7 @@ def _is_long(track: Track) -> bool:
 
 
 def _palette(scaler: Scaler, colors: int) -> bytes:
-    return scaler.samples.palette(gif.EXACT_ERROR, colors)
+    return scaler.samples.palette(EXACT_ERROR, colors)
 
 
 def _fits(output: Output) -> bool:

@@ -19,7 +19,7 @@ import PIL.Image
 from gifster.imaging.boxes import Box, union
 from gifster.imaging.gif_quantizer import GifQuantizer
 from gifster.imaging.image_info import ImageInfo
-from gifster.imaging.palette import MAX_COLORS, PaletteSamples
+from gifster.imaging.palette import EXACT_ERROR, MAX_COLORS, PaletteSamples, is_exact
 from gifster.imaging.patches import UNCHANGED, Canvas, Patch, Recording, Track
 from gifster.imaging.sampling import Sampled
 
@@ -34,8 +34,6 @@ class _Quality(NamedTuple):
     colors: int = MAX_COLORS
 
 
-#: The visible error of the palette of a GIF in the most exact quality.
-EXACT_ERROR = 0.45
 _EXACT, _LESS_EXACT, _ROUGH = _Quality(EXACT_ERROR, 3), _Quality(1.2, 5), _Quality(20, 12)
 #: In smooth pictures a change shows sooner. The most exact GIF has this tolerance, divided by how
 #: smooth they are.
@@ -43,12 +41,12 @@ _SMOOTH_TOLERANCE = 0.42
 #: How much each step of quality below 100 adds to the tolerance: 85 has that of `_EXACT`, 75 that
 #: of `_LESS_EXACT`, 40 that of `_ROUGH`.
 _TOLERANCE_STEP = 0.2
-#: A GIF that exceeds its budget after this part of its frames becomes less exact; one that does so
-#: earlier becomes rough.
-_LATE = 0.45
+#: A GIF that exceeds its budget after this part of its frames, or of its bytes, nearly fits; one
+#: that does so earlier becomes less exact, and one that does so still earlier rough.
+_AT_LAST, _LATE = 0.95, 0.45
 #: A GIF that may not outgrow its original gets as many colours as fit: each time with a tolerance,
-#: and into a part of what it may have. Its bytes grow about with this root of the colours.
-_FITTED, _BYTES_ROOT = ((3, 0.9), (5, 0.9)), 2.5
+#: and into this part of what it may have. Its bytes grow about with this root of the colours.
+_FITTED, _FILLED, _BYTES_ROOT = (3, 5), 0.9, 2.5
 #: It gets at least so many. If that does not suffice, it keeps pixels of the source as they are, in
 #: so many colours. If it cannot, or it still has too many bytes, the others are tried in turn.
 _MIN_COLORS, _SAMPLED_COLORS = 12, (MAX_COLORS, 12, 8, 6, 4)
@@ -104,6 +102,8 @@ def write(  # noqa: PLR0913, PLR0917
     except _TooLarge as error:
         tried, part = exact, error.part * most_bytes / limit
         less_exact = _LESS_EXACT if error.part > _LATE else _ROUGH
+        if error.part > _AT_LAST:
+            less_exact = tries.nearly(exact, error.part)
     if part >= 1:
         try:
             return tries.write(less_exact, most_bytes)
@@ -184,7 +184,8 @@ class _Tries:
         too_much = _TOO_MUCH if self._other is None else _TOO_MUCH_BY_OTHER
         with self._target.open("wb") as file:
             palette = self._samples.palette(quality.error, quality.colors)
-            writer = GifQuantizer(file, self._track.size, palette, quality.tolerance)
+            finely = is_exact(quality.error, quality.colors)
+            writer = GifQuantizer(file, self._track.size, palette, quality.tolerance, finely=finely)
             writer.begin(self._plays)
             for patch, delay_cs in _in_centiseconds(self._track):
                 writer.add_patch(patch, delay_cs)
@@ -209,8 +210,8 @@ class _Tries:
         Parameters:
           tried: a quality in which it is too large: this part of its bytes is what it may have.
         """
-        for tolerance, filled in _FITTED:
-            colors = self._fewer_colors(tried, part * filled)
+        for tolerance in _FITTED:
+            colors = self._fewer_colors(tried, part * _FILLED)
             tried = _Quality(_EXACT.error, tolerance, max(colors, _MIN_COLORS))
             try:
                 return self.write(tried, most_bytes)
@@ -245,10 +246,19 @@ class _Tries:
             raise _TooLarge(1.0)
         return sizes
 
+    def nearly(self, exact: _Quality, part: float) -> _Quality:
+        """A quality for a GIF that nearly fits: a busy one is drawn again less often, which shows
+        in smooth ones, so those have fewer colours, if they have many."""
+        if exact.tolerance >= _EXACT.tolerance:
+            return exact._replace(tolerance=_LESS_EXACT.tolerance)
+        colors = self._fewer_colors(exact, part * _FILLED)
+        return exact._replace(colors=colors) if is_exact(exact.error, colors) else _LESS_EXACT
+
     def _fewer_colors(self, tried: _Quality, part: float) -> int:
         """How many colours fit, if a GIF of some quality may have such a part of its bytes."""
         count = len(self._samples.palette(tried.error, tried.colors)) // 3
-        return int(count * part**_BYTES_ROOT)
+        fitting: float = count * part**_BYTES_ROOT
+        return round(fitting)
 
     def _expected(self, sizes: Sequence[int]) -> float:
         """The bytes that the GIF will have, by what its changes took so far; 0 if that says little.

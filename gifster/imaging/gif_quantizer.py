@@ -20,6 +20,7 @@ class GifQuantizer(GifWriter):
       palette: RGB, 3 bytes for each of at most 255 colours. The index after them is transparent.
       tolerance: a pixel is drawn again only if a channel changes by more than this.
       thorough: that of `GifWriter`.
+      finely: whether dark colours are looked up finely.
     """
 
     def __init__(
@@ -30,9 +31,10 @@ class GifQuantizer(GifWriter):
         tolerance: int,
         *,
         thorough: bool = False,
+        finely: bool = False,
     ) -> None:
         super().__init__(file, size, palette + bytes(3), len(palette) // 3, thorough=thorough)
-        self._nearest = NearestColors(palette)
+        self._nearest = NearestColors(palette, finely=finely)
         self._tolerance = tolerance
         #: The colours of the picture that is shown now, before they were reduced.
         self._colors = PIL.Image.new("RGB", size)

@@ -54,6 +54,12 @@ def mapped(indices: PIL.Image.Image, table: bytearray) -> PIL.Image.Image:
     return indices._new(indices.im.point(table, "L"))
 
 
+def mapped_colors(picture: PIL.Image.Image, table: bytes) -> PIL.Image.Image:
+    """The same of all channels of an RGB picture, by one table for each."""
+    picture.load()
+    return picture._new(picture.im.point(table, None))
+
+
 def colorful(picture: PIL.Image.Image, within: PIL.Image.Image) -> PIL.Image.Image:
     """The parts of a mask, row by row, in which a picture (L) has more than one colour.
 

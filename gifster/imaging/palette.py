@@ -14,12 +14,18 @@ from gifster.imaging.colors_met import ColorsMet
 from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.lost_colors import MAX_MORE, entries_for_levels, entries_for_lost
 from gifster.imaging.masks import opaque_mask
-from gifster.imaging.nearest import are_greys, cube
+from gifster.imaging.nearest import are_greys, cube, has_many_dark
 from gifster.imaging.visible import VisibleError
 
 #: The palette is chosen from so many frames, spread over the animation, as tiles of so many pixels.
 _TILES, _TILE_PIXELS = 12, 4_000
 MAX_COLORS, _COLORS = 255, (8, 16, 32, 64, 128, 240)
+#: The visible error of the palette of a GIF in the most exact quality. One that may have so many
+#: colours is chosen from exact pixels, which have the colours of thin lines and of noise; others
+#: from averaged pixels, as those of dithering and of large areas are the mean of many.
+EXACT_ERROR, _MANY_COLORS = 0.45, 128
+#: Up to so many colours are those of flat areas.
+_FLAT_COLORS = 16
 #: k-means stops when at most one pixel in so many changes its colour.
 _SETTLED = 50
 #: Among few colours, those that differ by no more than this in any channel look the same. Among
@@ -33,6 +39,11 @@ _SHIFTS = (0.618, 0.755)
 _SHARED, _SHARE = range(16, 49), 4
 #: A palette of greys may cause so many times the error of others.
 _OF_GREYS = 0.2
+
+
+def is_exact(error: float, most_colors: int) -> bool:
+    """Whether a palette may be so large and exact that colours are looked up in it finely."""
+    return error <= EXACT_ERROR and most_colors >= _MANY_COLORS
 
 
 class PaletteSamples:
@@ -129,6 +140,12 @@ class _Sheets:
         self._errors: dict[int, float] = {}
 
     @cached_property
+    def exact_of_both(self) -> PIL.Image.Image:
+        """The exact pixels of the smallest size and of the largest."""
+        pixels = self.exact.tobytes() + self.large.tobytes()
+        return PIL.Image.frombytes("RGB", (len(pixels) // 3, 1), pixels)
+
+    @cached_property
     def are_greys(self) -> bool:
         """Whether nothing has a colour."""
         return are_greys(self.rough.tobytes())
@@ -203,14 +220,17 @@ def _palette(sheets: _Sheets, error: float, most_colors: int, beside: bytes, met
     room = max(1, most_colors - len(beside) // 3)
     if colors > room and room in _SHARED:
         room -= room // _SHARE
-    palette = _distinct(_reduced(sheets.averaged, min(colors, room)), beside)
+    finely = is_exact(error, most_colors)
+    suits = finely and colors > _FLAT_COLORS
+    pixels = sheets.exact_of_both if suits else sheets.averaged
+    palette = _distinct(_reduced(pixels, min(colors, room)), beside, finely=finely)
     room = most_colors - len(palette) // 3
     palette += entries_for_lost(palette, sheets.exact, met, error, room)
     room = most_colors - len(palette) // 3
     return palette + entries_for_levels(palette, sheets.large, sheets.around, error, room)
 
 
-def _distinct(reduced: PIL.Image.Image, beside: bytes) -> bytes:
+def _distinct(reduced: PIL.Image.Image, beside: bytes, *, finely: bool) -> bytes:
     """Some colours, and after them the palette of a picture, the commonest colour first.
 
     It is without colours that look the same as these or as a commoner one: the noise or dithering
@@ -222,13 +242,15 @@ def _distinct(reduced: PIL.Image.Image, beside: bytes) -> bytes:
     are_few = len(colors) <= _FEW_COLORS
     exact = [tuple(beside[at : at + 3]) for at in range(0, len(beside), 3)]
     kept: list[tuple[int, ...]] = []
-    cubes = {cube(color) for color in exact}
+    finely = finely and has_many_dark(beside + table)
+    cubes = {cube(color, finely=finely) for color in exact}
     for _, color in sorted(zip(counts, colors, strict=False), reverse=True):
         others = exact + kept if are_few else exact
         is_known = any(_look_same(color, other) for other in others)
-        if not is_known and (cube(color) not in cubes or are_greys(beside + table)):
+        its_cube = cube(color, finely=finely)
+        if not is_known and (its_cube not in cubes or are_greys(beside + table)):
             kept.append(color)
-            cubes.add(cube(color))
+            cubes.add(its_cube)
     return beside + bytes(chain.from_iterable(kept))
 
 

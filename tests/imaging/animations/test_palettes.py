@@ -10,7 +10,7 @@ from typing import Any
 import PIL.Image
 import PIL.ImageDraw
 import pytest
-from PIL import ImageChops, ImageFilter, ImageOps
+from PIL import ImageChops, ImageFilter, ImageOps, ImageStat
 
 from gifster.imaging import Image, gif, gif_frames
 from gifster.imaging.image_info import ImageInfo
@@ -269,3 +269,51 @@ def test_how_many_colours_are_needed_is_found_out_once(monkeypatch):
     counts = {8, 16, 32, 64, 128, 240}
     assert [colors for colors in first if colors in counts]
     assert not [colors for colors in tried[len(first) :] if colors in counts]
+
+
+def test_colours_of_the_dark_are_told_apart(tmp_path: Path):
+    # Given a dark picture of many colours, and two blacks that differ by two levels
+    across, down = (PIL.Image.linear_gradient("L").rotate(turn) for turn in (90, 0))
+    many = PIL.Image.merge("RGB", (across, down, across.rotate(90))).resize((240, 120))
+    picture = PIL.Image.new("RGB", (240, 240), (0, 0, 0))
+    picture.paste(many.point(lambda value: value // 3), (0, 0))
+    picture.paste((2, 2, 2), (120, 120, 240, 240))
+
+    gif.write_still(tmp_path / "target", picture)
+
+    with PIL.Image.open(tmp_path / "target") as written:
+        shown = written.convert("RGB")
+    assert shown.getpixel((60, 200)) == (0, 0, 0)
+    assert shown.getpixel((180, 200)) == (2, 2, 2)
+
+
+def test_a_palette_has_the_colours_of_single_pixels():
+    # Given a picture whose neighbouring pixels have other colours, the mean of which is grey
+    chance = random.Random(2)
+    grain = PIL.Image.frombytes("RGB", (400, 400), chance.randbytes(3 * 400 * 400))
+
+    palette = sampled(grain).palette(gif._EXACT.error)
+
+    off = ImageChops.difference(grain, NearestColors(palette).reduced(grain))
+    assert max(ImageStat.Stat(off).mean) < 13
+
+
+def test_a_film_that_is_a_little_too_large_loses_little(tmp_path: Path):
+    # Given a film that has slightly more bytes than it may have
+    across, down = (PIL.Image.linear_gradient("L").rotate(turn) for turn in (90, 0))
+    colors = PIL.Image.merge("RGB", (across, down, across.rotate(90))).resize((200, 200))
+    colors = colors.point(lambda value: value // 2 + 64)
+    frames = [ImageChops.offset(colors, at, 2 * at) for at in range(12)]
+    samples = PaletteSamples(ImageInfo("image/gif", 200, 200, frames=len(frames)))
+    with Recording() as recording:
+        for number, frame in enumerate(frames):
+            samples.add(number, frame, frame, frame)
+            recording.add(50, [Patch(frame, (0, 0, 200, 200))])
+        track = recording.track(0, (200, 200))
+        exact = gif.write(tmp_path / "exact", track, 0, samples, math.inf)[-1]
+        most = exact * 0.99
+
+        written = gif.write(tmp_path / "target", track, 0, samples, math.inf, None, most)[-1]
+
+    # I expect it to have most of what it may
+    assert 0.7 * most < written <= most
