@@ -26,16 +26,22 @@ class Adapter(HTTPAdapter):
 
     def __init__(self) -> None:
         super().__init__()
+        #: Each connection, and its socket once it has connected: an answer may take that over.
+        self._connections: list[Any] = []
         self._opened: list[socket.socket] = []
+        self._over = threading.Event()
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
-        """The pool, whose connections tell their sockets: an answer may take one over."""
+        """The pool, whose connections tell their sockets."""
         pool: Any = super().get_connection_with_tls_context(*args, **options)
-        opened, kind = self._opened, pool.ConnectionCls  # for http or https, for a proxy or none
+        kind = pool.ConnectionCls  # for http or https, for a proxy or none
 
         def connect(connection: Any) -> None:
+            self._connections.append(connection)  # a proxy may be long in connecting
             kind.connect(connection)
-            opened.append(connection.sock)
+            self._opened.append(connection.sock)
+            if self._over.is_set():  # the watchdog may not have seen this socket
+                self._cut()
 
         pool.ConnectionCls = type(kind.__name__, (kind,), {"connect": connect})
         return pool
@@ -46,19 +52,18 @@ class Adapter(HTTPAdapter):
         Raises:
           requests.RequestException: there is none, or it is too large or took too long.
         """
-        over = threading.Event()
-        watchdog = threading.Timer(TIMEOUT_S, self._cut, [over])
+        watchdog = threading.Timer(TIMEOUT_S, self._cut)
         watchdog.daemon = True
         watchdog.start()
         try:
             answer = super().send(*args, **options | {"stream": True, "timeout": TIMEOUT_S})
             body = self._body(answer)
         except (urllib3.exceptions.HTTPError, requests.RequestException) as error:
-            self._check(over)
+            self._check()
             raise requests.ConnectionError(error) from error
         finally:
             watchdog.cancel()
-        self._check(over)
+        self._check()
         answer.raw = io.BytesIO(body)
         return answer
 
@@ -71,15 +76,15 @@ class Adapter(HTTPAdapter):
                 raise requests.RequestException(f"the answer has more than {MOST_BYTES} bytes")
         return bytes(body)
 
-    def _check(self, over: threading.Event) -> None:
+    def _check(self) -> None:
         """What looks like the service's end of an answer may be our own cut."""
-        if over.is_set():
+        if self._over.is_set():
             raise requests.Timeout(f"the whole answer took longer than {TIMEOUT_S} s") from None
 
-    def _cut(self, over: threading.Event) -> None:
-        over.set()
-        for sock in self._opened:
-            with suppress(OSError):
+    def _cut(self) -> None:
+        self._over.set()
+        for sock in (*self._opened, *(connection.sock for connection in self._connections)):
+            with suppress(OSError, AttributeError):  # closed, or not there yet
                 sock.shutdown(socket.SHUT_RDWR)
 
 

@@ -231,3 +231,15 @@ def test_an_answer_is_over_in_time(
         browser = new_site({"issuer": issuer, "client_id": "gifster"}).browser()
 
         assert refused(browser.get("/login/oidc"), 503, "cannot be used now")
+
+
+def test_a_proxy_that_is_long_in_connecting_is_not_waited_for(
+    new_site: NewSite, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(asking, "TIMEOUT_S", 1)
+    with answering(send_slow_head) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        issuer = "https://accounts.example.org"
+        browser = new_site({"issuer": issuer, "client_id": "gifster"}).browser()
+
+        assert refused(browser.get("/login/oidc"), 503, "cannot be used now")
