@@ -23,7 +23,7 @@ class GifQuantizer(GifWriter):
       finely: whether dark colours are looked up finely.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 options, each with a default
         self,
         file: BinaryIO,
         size: tuple[int, int],
