@@ -338,8 +338,10 @@ class S3Storage:
         try:
             found = self._connected().list_objects_v2(Bucket=self.bucket, Prefix=name, MaxKeys=1)
         except ClientError as error:
-            code = _code_of(error)  # S3 may answer that we must not list
-            return code.isdigit() or code in ("NoSuchBucket", "NotFound", "")
+            # S3 may answer that we must not list, or that it has no such lists.
+            code, status = _code_of(error), error.response["ResponseMetadata"]["HTTPStatusCode"]
+            bare = code.isdigit() or code in ("NotFound", "")
+            return bare or code == "NoSuchBucket" or (status >= 500 and code != "NotImplemented")
         except BotoCoreError:
             return True
         return any(item["Key"] == name for item in found.get("Contents", ()))

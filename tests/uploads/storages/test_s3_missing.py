@@ -77,6 +77,20 @@ class NoRouteAtFirst(NoRoute):
     do_HEAD = do_DELETE = do_GET
 
 
+class ListsNothing(NoRoute):
+    """A server that has no such file, and does not list its files, or cannot now."""
+
+    status, code = 403, "AccessDenied"
+
+    def do_GET(self) -> None:
+        body = f"<Error><Code>{self.code}</Code></Error>".encode()
+        self.send_response(self.status)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """The address of a proxy, until the block ends."""
@@ -123,6 +137,29 @@ def test_a_file_is_not_lost_because_one_request_met_no_server(
         assert there.exists("a.gif")
         there.delete("a.gif")
         assert not there.exists("a.gif")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "tells"),
+    [
+        (403, "AccessDenied", True),
+        (501, "NotImplemented", True),
+        (500, "InternalError", False),
+        (503, "SlowDown", False),
+    ],
+)
+def test_a_file_counts_as_missing_also_where_nobody_may_list_but_not_while_nobody_can(
+    monkeypatch: pytest.MonkeyPatch, status: int, code: str, tells: bool
+):
+    monkeypatch.setattr(ListsNothing, "status", status)
+    monkeypatch.setattr(ListsNothing, "code", code)
+    with serving(ListsNothing) as url:
+        there = storage_at(url, "bucket")
+        if tells:
+            assert not there.exists("a.gif")
+        else:
+            with pytest.raises(StorageUnavailable):
+                there.exists("a.gif")
 
 
 def test_a_bucket_that_is_not_there_has_lost_no_file(tmp_path: Path):
