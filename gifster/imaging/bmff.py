@@ -31,7 +31,7 @@ _DURATION_AT = {b"mvhd": (16, 24), b"tkhd": (20, 28)}
 _REPEATS, _MAX_PLAYS = 1, 2**31 - 1
 _MAX_BOXES, _MAX_CONTENT_BYTES = 10_000, 1_000_000
 _BOX_STEPS = 2 * PART_STEPS
-_MAJOR_BRAND_AT = 8
+_MAJOR_BRAND_AT, _HEAD_BYTES = 8, 8
 
 
 class Facts(NamedTuple):
@@ -170,7 +170,12 @@ def _boxes(reader: Reader) -> Iterator[_Box]:
             container_ends.pop()
         reader.step(_BOX_STEPS)
         reader.seek(at)
-        head = reader.read(8)
+        rest = container_ends[-1] - at
+        if rest < _HEAD_BYTES and reader.read(rest) == bytes(rest):  # as QuickTime ends some
+            at += rest
+            continue
+        reader.seek(at)
+        head = reader.read(_HEAD_BYTES)
         size, kind, length = _number(head, 0), head[4:8], 8
         if size == 1:
             size, length = int.from_bytes(reader.read(8), "big"), 16

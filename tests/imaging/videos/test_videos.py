@@ -227,6 +227,27 @@ def test_metadata_of_either_kind_does_not_make_a_video_look_cut_off(
 
 
 @pytest.mark.parametrize(
+    "folders", [[], [b"moov"], [b"moov", b"trak"], [b"moov", b"trak", b"mdia"]]
+)
+def test_the_zeros_that_end_a_box_of_quicktime_are_no_box(tmp_path: Path, folders: list[bytes]):
+    source, bare = tmp_path / "a.mp4", tmp_path / "bare.mp4"
+    ffmpeg("-f", "lavfi", "-i", "color=red:s=96x64:d=0.2", *H264, source)
+    content = bytearray(source.read_bytes())
+    end = len(content)
+    for kind in folders:
+        at = content.index(kind) - 4
+        size = int.from_bytes(content[at : at + 4], "big")
+        content[at : at + 4] = (size + 4).to_bytes(4, "big")
+        end = at + size
+    content[end:end] = bytes(4)
+    source.write_bytes(content)
+
+    strip_metadata(source, bare, "video/mp4")
+
+    assert probe(source, videos=True).frames == probe(bare, videos=True).frames == 5
+
+
+@pytest.mark.parametrize(
     ("suffix", "codec", "rows", "expected"),
     [
         ("mp4", "libx264", 720, (189, 97, 40)),
