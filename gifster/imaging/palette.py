@@ -139,10 +139,11 @@ class _Sheets:
         #: What shows, by the number of colours.
         self._errors: dict[int, float] = {}
 
-    @cached_property
-    def exact_of_both(self) -> PIL.Image.Image:
-        """The exact pixels of the smallest size and of the largest."""
-        pixels = self.exact.tobytes() + self.large.tobytes()
+    def exact_for(self, colors: int) -> PIL.Image.Image:
+        """Exact pixels of the smallest size and of the largest. For many colours, which take long
+        to choose, those are half of the smallest's."""
+        size = self.exact.width, max(1, self.exact.height // (2 if colors > _FEW_COLORS else 1))
+        pixels = self.exact.resize(size, Resampling.NEAREST).tobytes() + self.large.tobytes()
         return PIL.Image.frombytes("RGB", (len(pixels) // 3, 1), pixels)
 
     @cached_property
@@ -222,7 +223,7 @@ def _palette(sheets: _Sheets, error: float, most_colors: int, beside: bytes, met
         room -= room // _SHARE
     finely = is_exact(error, most_colors)
     suits = finely and colors > _FLAT_COLORS
-    pixels = sheets.exact_of_both if suits else sheets.averaged
+    pixels = sheets.exact_for(colors) if suits else sheets.averaged
     palette = _distinct(_reduced(pixels, min(colors, room)), beside, finely=finely)
     room = most_colors - len(palette) // 3
     palette += entries_for_lost(palette, sheets.exact, met, error, room)
