@@ -41,7 +41,8 @@ class DecodedGif:
 
     def __init__(self, source: Path, info: ImageInfo) -> None:
         self._source, self._info = source, info
-        self._is_kept = info.width * info.height * info.frames <= _KEPT_PIXELS
+        is_small = info.width * info.height * info.frames <= _KEPT_PIXELS
+        self._is_kept = is_small and _pixels(source) <= _KEPT_PIXELS
         self._decoding = decoded(source)
         self._kept: list[DecodedFrame] = []
 
@@ -135,6 +136,13 @@ def decoded(source: Path) -> Iterator[DecodedFrame]:
     with source.open("rb") as structure, source.open("rb") as pixels:
         for number, frame in enumerate(GifBlocks(Reader(structure))):
             yield frame, _indices(frame, pixels, is_first=number == 0)
+
+
+def _pixels(source: Path) -> int:
+    """How many pixels all frames of a GIF have, also beyond the picture."""
+    with source.open("rb") as file:
+        boxes = [frame.box for frame in GifBlocks(Reader(file))]
+    return sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
 
 
 def without_needless_disposal(

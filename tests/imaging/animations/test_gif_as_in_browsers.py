@@ -89,6 +89,19 @@ def test_a_picture_larger_than_any_screen_is_refused(tmp_path: Path):
         probe(source)
 
 
+def test_frames_that_are_larger_than_the_picture_take_no_more_memory(tmp_path: Path):
+    # Given frames of a megapixel each, more of them than the sandbox has megabytes
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(gif(frame(0), *[frame(1, (0, 0, 1_000, 1_000))] * 300))
+
+    images.make(source, {target: Image()})
+
+    with PIL.Image.open(target) as made:
+        assert made.size == (20, 20)
+        made.seek(1)
+        assert made.convert("RGBA").getpixel((5, 5)) == GREEN
+
+
 def test_codes_beyond_the_palette_are_black_in_every_frame(tmp_path: Path):
     # Given a frame whose codes are longer than those of the frame before, with the same palette
     pixels = PIL.Image.new("L", (20, 20), 9)
