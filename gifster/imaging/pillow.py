@@ -1,7 +1,7 @@
 """Open images by Pillow, each as the format that it is known to have, upright and in sRGB."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -46,6 +46,8 @@ _MANY_PIXELS = 30_000_000
 _READ_BY_PLACE = {"image/tiff"}
 #: Pillow's names for the halves of samples of 16 bits; and the bytes of 256 colours.
 _HIGH_BYTES, _LOW_BYTES, _PALETTE_BYTES = "RGB;16B", "RGB;16L", 3 * 256
+#: So many rows are compared with a colour at a time.
+_MARKED_ROWS = 64
 #: Where the main brand of a HEIF file is, and those of AVIF; the last one leaves it to libavif
 #: whether the file moves.
 _BRAND_AT, _BRANDS = 8, (b"avif", b"avis", b"mif1")
@@ -146,17 +148,33 @@ def _as_in_browsers(png: PngImagePlugin.PngImageFile, file: IO[bytes]) -> None:
         if isinstance(clear, bytes) and 0 < len(palette) <= len(clear) * 3:
             png.info["transparency"] = clear[: len(palette) // 3] + clear[-1:] * missing
     elif png.mode == "RGB" and png.tile[0].args == _HIGH_BYTES and isinstance(clear, tuple):
-        png.load()
-        file.seek(0)
-        with PngImagePlugin.PngImageFile(file) as low:
-            low.tile = [tile._replace(args=_LOW_BYTES) for tile in low.tile]
-            differs = [
-                band.point([255 * (value != wanted >> shift & 255) for value in range(256)])
-                for picture, shift in ((png, 8), (low, 0))
-                for band, wanted in zip(picture.split(), clear, strict=True)
-            ]
-        png.putalpha(functools.reduce(ImageChops.lighter, differs))
+        differs = _differing_below(png, file, clear)
+        _mark(differs, png, [value >> 8 for value in clear])
+        png.putalpha(differs)
         del png.info["transparency"]
+
+
+def _differing_below(
+    png: PngImagePlugin.PngImageFile, file: IO[bytes], color: Sequence[int]
+) -> PIL.Image.Image:
+    """A mask of the pixels whose low bytes are not those of a colour of 16 bits. The low bytes are
+    gone before the high ones are decoded, as the sandbox has no memory for both."""
+    differs = PIL.Image.new("L", png.size)
+    file.seek(0)
+    with PngImagePlugin.PngImageFile(file) as low:
+        low.tile = [tile._replace(args=_LOW_BYTES) for tile in low.tile]
+        _mark(differs, low, [value & 255 for value in color])
+    return differs
+
+
+def _mark(mask: PIL.Image.Image, picture: PIL.Image.Image, color: Sequence[int]) -> None:
+    """Add to a mask the pixels of a picture (RGB) that have another colour."""
+    tables = [[255 * (value != wanted) for value in range(256)] for wanted in color]
+    for top in range(0, picture.height, _MARKED_ROWS):
+        box = (0, top, picture.width, min(top + _MARKED_ROWS, picture.height))
+        bands = picture.crop(box).split()
+        differs = [band.point(table) for band, table in zip(bands, tables, strict=True)]
+        mask.paste(functools.reduce(ImageChops.lighter, differs, mask.crop(box)), box)
 
 
 def shown_part(picture: PIL.Image.Image, look: Appearance) -> PIL.Image.Image:

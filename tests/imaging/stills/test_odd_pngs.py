@@ -143,6 +143,28 @@ def test_a_colour_of_16_bits_is_transparent_if_all_bits_are_right(tmp_path: Path
     assert made[1][:3] == (3, 7, 11)
 
 
+def test_a_large_picture_may_have_a_transparent_colour_of_16_bits(tmp_path: Path):
+    # Given one of which the sandbox has not enough memory for the high and the low bytes at once
+    size, clear, other = (8_000, 5_000), b"\x12\x34" * 3, b"\x12\x34" * 2 + b"\x12\x35"
+    packing = zlib.compressobj(1)
+    line = b"\0" + (clear + other) * (size[0] // 2)
+    packed = b"".join(packing.compress(line) for _ in range(size[1])) + packing.flush()
+    header = chunk(b"IHDR", struct.pack(">2L5B", *size, 16, 2, 0, 0, 0))
+    source, target = tmp_path / "source", tmp_path / "target.png"
+    source.write_bytes(
+        b"".join((
+            b"\x89PNG\r\n\x1a\n", header, chunk(b"tRNS", clear), chunk(b"IDAT", packed),
+            chunk(b"IEND", b""),
+        ))
+    )  # fmt: skip
+
+    images.make(source, {target: Image().fit(80, 80)})
+
+    with PIL.Image.open(target) as made:
+        assert made.size == (80, 50)
+        assert abs(made.convert("RGBA").getpixel((40, 25))[3] - 128) < 3
+
+
 @pytest.mark.parametrize("moves", [False, True])
 def test_pixels_with_a_wrong_checksum_are_shown(tmp_path: Path, moves: bool):
     # Given a PNG whose compressed pixels are right, and end with a wrong Adler-32
