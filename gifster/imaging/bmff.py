@@ -92,7 +92,9 @@ def read(reader: Reader) -> Facts:
     reader.seek(_MAJOR_BRAND_AT)
     # As in libavif and browsers, a file that is first of all a still is one, whatever its tracks.
     is_still = reader.read(4) == b"avif"
-    sizes, ticks_a_second, frames, duration_ms = [(0, 0)], 1, 0, 0.0
+    sizes, ticks_a_second = [(0, 0)], 1
+    # How many frames in a row have which delay, in ticks. The length of a tick may come later.
+    delays: list[tuple[array[int], array[int]]] = []
     track_ticks, plays = 0, 0
     primary: int | None = None
     properties: bmff_properties.Properties = {}
@@ -124,18 +126,15 @@ def read(reader: Reader) -> Facts:
         elif box.kind == b"mdhd" and box.track == 1:
             ticks_a_second = _number(content, 20 if content[:1] == b"\1" else 12) or 1
         elif box.kind == b"stts" and box.track == 1:
-            counts, deltas = _pairs(content[8:])
-            reader.step(len(counts))
-            frames += sum(counts)
-            delays = (displayed_ms(1000 * delta / ticks_a_second) for delta in deltas)
-            duration_ms += sum(map(mul, counts, delays))
+            delays.append(_pairs(content[8:]))
+            reader.step(len(delays[-1][0]))
     samples.check()
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     return Facts(
         width,
         height,
-        frames,
-        round(duration_ms),
+        sum(sum(counts) for counts, _ in delays),
+        round(sum(_displayed_ms(*pairs, ticks_a_second) for pairs in delays)),
         plays,
         bmff_properties.orientation(properties),
         bmff_properties.colors(properties),
@@ -262,6 +261,13 @@ class _Samples:
 
 def _number(content: bytes, at: int) -> int:
     return int.from_bytes(content[at : at + 4], "big")
+
+
+def _displayed_ms(counts: "array[int]", deltas: "array[int]", ticks_a_second: int) -> float:
+    """How long frames are shown, of which so many have such delays."""
+    shown = (displayed_ms(1000 * delta / ticks_a_second) for delta in deltas)
+    total: float = sum(map(mul, counts, shown))
+    return total
 
 
 def _pairs(content: bytes) -> tuple["array[int]", "array[int]"]:

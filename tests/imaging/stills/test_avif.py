@@ -300,3 +300,19 @@ def test_the_duration_of_an_avif_is_that_of_its_frames_in_browsers(tmp_path: Pat
     images.make(source, {target: Image().convert("webp")})
 
     assert probe(source).duration_ms == probe(target).duration_ms == 211
+
+
+def test_the_clock_of_an_avif_may_come_behind_its_delays(tmp_path: Path):
+    # Given a track whose header, with the ticks of a second, is the last box beside its samples
+    source, content = tmp_path / "source", images.animated("avif", [50, 60, 70], (48, 32))
+
+    def box(kind: bytes) -> tuple[int, int]:
+        at = content.index(kind) - 4
+        return at, at + int.from_bytes(content[at : at + 4], "big")
+
+    (start, behind), (_, end) = box(b"mdhd"), box(b"mdia")
+    source.write_bytes(
+        content[:start] + content[behind:end] + content[start:behind] + content[end:]
+    )
+
+    assert (probe(source).frames, probe(source).duration_ms) == (3, 180)
