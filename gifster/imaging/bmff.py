@@ -98,6 +98,7 @@ def read(reader: Reader) -> Facts:
     track_ticks, plays = 0, 0
     primary: int | None = None
     properties: bmff_properties.Properties = {}
+    of_track: bmff_properties.Properties = {}
     for box in _boxes(reader):
         content = box.content
         if box.kind == b"mini" and not box.track:
@@ -114,7 +115,7 @@ def read(reader: Reader) -> Facts:
             properties = bmff_properties.of_item(reader, content, primary)
             sizes.append(bmff_properties.size(properties))
         elif box.kind == b"stsd" and box.track == 1:
-            properties |= bmff_properties.of_track(reader, content)
+            of_track = bmff_properties.of_track(reader, content)
         elif box.kind == b"tkhd":
             # The last two numbers, which are in units of 1/65,536.
             sizes.append((_number(content[-8:], 0) >> 16, _number(content[-8:], 4) >> 16))
@@ -129,6 +130,8 @@ def read(reader: Reader) -> Facts:
             delays.append(_pairs(content[8:]))
             reader.step(len(delays[-1][0]))
     samples.check()
+    # As in libavif and browsers, nothing that is said of the still counts for a sequence.
+    properties = of_track if b"av1C" in of_track else properties | of_track
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     return Facts(
         width,

@@ -316,3 +316,28 @@ def test_the_clock_of_an_avif_may_come_behind_its_delays(tmp_path: Path):
     )
 
     assert (probe(source).frames, probe(source).duration_ms) == (3, 180)
+
+
+@pytest.mark.parametrize(
+    "property", [_clap(24, 1, 16, 1, -12, 1, -8, 1), carriers.box(b"irot", b"\1")]
+)
+def test_what_an_avif_says_of_its_still_is_not_said_of_its_sequence(
+    tmp_path: Path, property: bytes
+):
+    source, target = tmp_path / "source", tmp_path / "target"
+    whole = images.animated("avif", [50, 60, 70], (48, 32))
+    content = bytearray(_with_property(whole, property))
+    at = content.find(b"stco")
+    while at > 0:  # the samples are as much further behind
+        for place in range(at + 12, at + 12 + 4 * content[at + 11], 4):
+            offset = int.from_bytes(content[place : place + 4], "big") + len(content) - len(whole)
+            content[place : place + 4] = offset.to_bytes(4, "big")
+        at = content.find(b"stco", at + 4)
+    source.write_bytes(content)
+
+    info = probe(source)
+    images.make(source, {target: Image()})
+
+    assert (info.width, info.height, info.frames) == (48, 32, 3)
+    with PIL.Image.open(target) as made:
+        assert made.size == (48, 32)
