@@ -55,7 +55,7 @@ def name_of(actor: str | dramatiq.Actor[..., Any]) -> str:
 _QUEUE_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]*")
 
 
-def named_queue(queue: str) -> str:
+def valid_queue(queue: str) -> str:
     """The name of a queue, if it can be one. No actor can have another one, so no worker would ever
     take its jobs.
 
@@ -112,7 +112,7 @@ def enqueue(  # noqa: PLR0913 options, each with a default
     later = due_at is not None and due_at > now
     unique = None if unique is None else _key(unique)
     name = name_of(actor)
-    queue = _own_queue(actor) if queue is None else named_queue(queue)
+    queue = _own_queue(actor) if queue is None else valid_queue(queue)
     job = Job(
         actor=name,
         queue=queue,

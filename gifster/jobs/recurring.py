@@ -18,7 +18,7 @@ from gifster.jobs import clock
 from gifster.jobs.database_errors import is_database_error, refuses_value
 from gifster.jobs.job import Job
 from gifster.jobs.old_schema import needs
-from gifster.jobs.outbox import enqueue, name_of, named_queue
+from gifster.jobs.outbox import enqueue, name_of, valid_queue
 from gifster.jobs.per_outbox import PerOutbox
 from gifster.jobs.problem import Problem
 from gifster.jobs.sending import current_broker
@@ -139,7 +139,7 @@ def every(
 
 
 def _named(queue: str | None) -> str | None:
-    return None if queue is None else named_queue(queue)
+    return None if queue is None else valid_queue(queue)
 
 
 def _listed(arguments: Iterable[Any]) -> list[Any]:
