@@ -283,8 +283,8 @@ class _Encoder:
         return False
 
     def _sampling(self, output: Output) -> AbstractContextManager[Sampled | None]:
-        plan, functions, timing = output.plan, output.functions, output.timing
-        return sampling.sampled(self._source, self._info, plan, functions, timing)
+        # What functions draw on may have any number of bytes, so there are none.
+        return sampling.sampled(self._source, self._info, output.plan, output.timing)
 
     def _gif_bytes_alike(self, scaler: Scaler) -> list[int] | None:
         """The size after each frame of a GIF of the same part of the picture, if there is one."""

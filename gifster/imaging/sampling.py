@@ -18,7 +18,6 @@ from gifster.imaging.frames import frames
 from gifster.imaging.image_info import ImageInfo
 from gifster.imaging.patches import Patch, Recording, Track
 from gifster.imaging.plan import Plan
-from gifster.imaging.recipe import FrameFunctions
 from gifster.imaging.scaler import Scaler
 from gifster.imaging.timing import Timing
 
@@ -33,15 +32,13 @@ class Sampled(NamedTuple):
 
 
 @contextmanager
-def sampled(
-    source: Path, info: ImageInfo, plan: Plan, functions: FrameFunctions, timing: Timing
-) -> Iterator[Sampled | None]:
+def sampled(source: Path, info: ImageInfo, plan: Plan, timing: Timing) -> Iterator[Sampled | None]:
     """Decode an animation again, and shrink it so; None if it has many colours.
 
     Raises:
       Unreadable: the source cannot be decoded.
     """
-    scaler, counts = Scaler(plan, functions, info, averages=False), _Counts()
+    scaler, counts = Scaler(plan, (), info, averages=False), _Counts()
     with Recording() as recording:
         for number, frame in enumerate(frames(source, info, timing)):
             patch = scaler.patch(number, frame)
