@@ -35,7 +35,7 @@ from gifster.jobs.database_errors import fault_of, is_database_error
 from gifster.jobs.losses import doubts
 from gifster.uploads import S3Storage, Storage
 from gifster.uploads.config import storage, storage_to_write
-from gifster.uploads.storage.base import clock_of
+from gifster.uploads.storage.base import away, clock_of
 from gifster.uploads.storage.s3 import PART_BYTES
 
 #: A job that waits for longer needs a worker or a scheduler that is not there (seconds).
@@ -63,8 +63,8 @@ def checks(settings: Settings) -> list[tuple[str, Callable[[], str]]]:
     return [
         ("broker", lambda: _broker(settings)),
         ("database", lambda: _database(settings)),
-        ("cache", lambda: _storage("cache")),
-        ("store", lambda: _storage("store", _fetcher(settings.store.ca_file))),
+        ("cache", lambda: _storage(settings, "cache")),
+        ("store", lambda: _storage(settings, "store", _fetcher(settings.store.ca_file))),
         ("privacy", lambda: _privacy(settings)),
         ("mail", lambda: _mail(settings)),
         *([("oidc", lambda: _oidc(settings))] if settings.oidc.issuer else []),
@@ -171,9 +171,9 @@ def _clock() -> str:
         if worker.alive and worker.clock_is_wrong:
             said.append(clock.wrong(worker.clock_off_s or 0.0, worker.host))
     for name in ("cache", "store"):
-        away = clock_of(storage(name)) - jobs.now()
-        if abs(away) > STORAGE_CLOCK_S:
-            said.append(clock.wrong(away, f"the {name}"))
+        its_off = clock_of(storage(name)) - jobs.now()
+        if abs(its_off) > STORAGE_CLOCK_S:
+            said.append(clock.wrong(its_off, f"the {name}"))
     if said:
         return Warned(f"{'; '.join(said)} (set all of them by NTP: timedatectl set-ntp true)")
     return "the clock is this machine's" if off is None else f"{off:+.2f} s from the database's"
@@ -276,13 +276,25 @@ def _accounts() -> str:
 Fetch = Callable[[str], urllib3.BaseHTTPResponse]
 
 
-def _storage(name: str, fetch: Fetch | None = None) -> str:
-    """Write files into a storage, read them back, fetch one as browsers do, and remove them.
+def _storage(settings: Settings, name: str, fetch: Fetch | None = None) -> str:
+    """Whether a storage keeps files. In one that is not there, nothing is written before the
+    database has told that no row names a file in it.
 
     Parameters:
       fetch: gets the answer to a URL; None for a storage that browsers do not reach.
     """
-    kept = storage_to_write(name)
+    kept = storage(name)
+    try:
+        is_away = bool(away(kept))
+    except PermissionError:  # nobody may list it, so it is there
+        is_away = False
+    if is_away:
+        return _with_tables(settings, lambda: _probed(storage_to_write(name), fetch))
+    return _probed(kept, fetch)
+
+
+def _probed(kept: Storage, fetch: Fetch | None) -> str:
+    """Write files into a storage, read them back, fetch one as browsers do, and remove them."""
     sizes = (SMALL_BYTES, IN_PARTS_BYTES) if isinstance(kept, S3Storage) else (SMALL_BYTES,)
     fetched = ""
     for size in sizes:

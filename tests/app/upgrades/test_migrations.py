@@ -18,7 +18,8 @@ from gifster.app import database, library, lists, settings
 from gifster.app.boot import boot
 from gifster.app.database import db
 from gifster.app.models import Gif
-from gifster.uploads.testing import run_jobs
+from gifster.uploads.config import storage
+from gifster.uploads.testing import keep, run_jobs
 from tests.app.gifs import cached
 from tests.app.schema import ALL, OF_JOBS, shape
 from tests.machine import examples
@@ -182,6 +183,7 @@ def test_a_library_of_the_first_version_works_on(
     del waiting["position"]
     with db.connection_context():
         rows_of_the_first_version(waiting)
+    keep(storage("store"), "gifs/stored/a.gif", b"picture")
 
     # When it is migrated
     assert database.migrate() == ALL[1:] + OF_JOBS
