@@ -22,7 +22,7 @@ from gifster.imaging.gif_blocks import GifBlocks
 from gifster.imaging.gif_frames import DecodedGif
 from gifster.imaging.gif_indices import IndexedFrames
 from gifster.imaging.image_info import VIDEO_TYPES, ImageInfo
-from gifster.imaging.palette import EXACT_ERROR
+from gifster.imaging.palette import EXACT_ERROR, MANY_COLORS
 from gifster.imaging.patches import Recording, Track
 from gifster.imaging.plan import Plan
 from gifster.imaging.reader import Reader
@@ -222,7 +222,7 @@ class _Encoder:
         changed = sum(track.areas) / (width * height) * self._info.width * self._info.height
         if self._info.bytes * 8 >= _DRAWING_BITS * changed:
             return None
-        palette = _palette(scaler, _FEWER_COLORS[0])
+        palette = _palette(scaler, MANY_COLORS - 1)  # of averaged pixels: flat areas, not edges
         return palette if len(palette) // 3 <= _DRAWING_COLORS else None
 
     def _write_webp(self, output: Output, track: Track, scaler: Scaler) -> None:

@@ -23,7 +23,7 @@ MAX_COLORS, _COLORS = 255, (8, 16, 32, 64, 128, 240)
 #: The visible error of the palette of a GIF in the most exact quality. One that may have so many
 #: colours is chosen from exact pixels, which have the colours of thin lines and of noise; others
 #: from averaged pixels, as those of dithering and of large areas are the mean of many.
-EXACT_ERROR, _MANY_COLORS = 0.45, 128
+EXACT_ERROR, MANY_COLORS = 0.45, 128
 #: Up to so many colours are those of flat areas.
 _FLAT_COLORS = 16
 #: k-means stops when at most one pixel in so many changes its colour.
@@ -43,7 +43,7 @@ _OF_GREYS = 0.2
 
 def is_exact(error: float, most_colors: int) -> bool:
     """Whether a palette may be so large and exact that colours are looked up in it finely."""
-    return error <= EXACT_ERROR and most_colors >= _MANY_COLORS
+    return error <= EXACT_ERROR and most_colors >= MANY_COLORS
 
 
 class PaletteSamples:
