@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import PIL.Image
 
@@ -180,24 +180,40 @@ class _Tries:
         Raises:
           _TooLarge: it has more bytes than the budget.
         """
-        sizes: list[int] = []
         too_much = _TOO_MUCH if self._other is None else _TOO_MUCH_BY_OTHER
+        palette = self._samples.palette(quality.error, quality.colors)
+        finely = is_exact(quality.error, quality.colors)
+
+        def begin(file: BinaryIO) -> GifQuantizer:
+            return GifQuantizer(file, self._track.size, palette, quality.tolerance, finely=finely)
+
+        def check(sizes: Sequence[int]) -> None:
+            expected = self._expected(sizes)
+            if sizes[-1] > budget:
+                is_known = self._other is not None and expected > budget
+                raise _TooLarge(budget / expected if is_known else len(sizes) / len(self._track))
+            if expected > too_much * budget and quality.colors > _MIN_COLORS:
+                raise _TooLarge(budget / expected)
+
+        return self._encode(self._track, begin, check, budget)
+
+    def _encode(
+        self,
+        track: Track,
+        begin: Callable[[BinaryIO], GifQuantizer],
+        check: Callable[[Sequence[int]], None],
+        budget: float,
+    ) -> list[int]:
+        """Write the frames of a track by the writer that `begin` makes. `check` gets the sizes so
+        far, one after each frame, and may give up."""
+        sizes: list[int] = []
         with self._target.open("wb") as file:
-            palette = self._samples.palette(quality.error, quality.colors)
-            finely = is_exact(quality.error, quality.colors)
-            writer = GifQuantizer(file, self._track.size, palette, quality.tolerance, finely=finely)
+            writer = begin(file)
             writer.begin(self._plays)
-            for patch, delay_cs in _in_centiseconds(self._track):
+            for patch, delay_cs in _in_centiseconds(track):
                 writer.add_patch(patch, delay_cs)
                 sizes.append(file.tell())
-                expected = self._expected(sizes)
-                if sizes[-1] > budget:
-                    is_known = self._other is not None and expected > budget
-                    raise _TooLarge(
-                        budget / expected if is_known else len(sizes) / len(self._track)
-                    )
-                if expected > too_much * budget and quality.colors > _MIN_COLORS:
-                    raise _TooLarge(budget / expected)
+                check(sizes)
             writer.end()
             sizes[-1] = file.tell()
         if sizes[-1] > budget:
@@ -230,21 +246,16 @@ class _Tries:
 
     def _write_sampled(self, sampled: Sampled, colors: int, most_bytes: float) -> list[int]:
         """Write what was shrunk without averaging, in at most so many colours."""
-        sizes: list[int] = []
-        palette = sampled.palette[: 3 * colors]
-        with self._target.open("wb") as file:
-            writer = GifQuantizer(file, sampled.track.size, palette, 0, thorough=True)
-            writer.begin(self._plays)
-            for patch, delay_cs in _in_centiseconds(sampled.track):
-                writer.add_patch(patch, delay_cs)
-                sizes.append(file.tell())
-                if sizes[-1] > most_bytes:
-                    raise _TooLarge(len(sizes) / len(sampled.track))
-            writer.end()
-            sizes[-1] = file.tell()
-        if sizes[-1] > most_bytes:
-            raise _TooLarge(1.0)
-        return sizes
+        track, palette = sampled.track, sampled.palette[: 3 * colors]
+
+        def begin(file: BinaryIO) -> GifQuantizer:
+            return GifQuantizer(file, track.size, palette, 0, thorough=True)
+
+        def check(sizes: Sequence[int]) -> None:
+            if sizes[-1] > most_bytes:
+                raise _TooLarge(len(sizes) / len(track))
+
+        return self._encode(track, begin, check, most_bytes)
 
     def nearly(self, exact: _Quality, part: float) -> _Quality:
         """A quality for a GIF that nearly fits: a busy one is drawn again less often, which shows
