@@ -34,8 +34,8 @@ from gifster.jobs import Job, clock
 from gifster.jobs.database_errors import fault_of, is_database_error
 from gifster.jobs.losses import doubts
 from gifster.uploads import S3Storage, Storage
-from gifster.uploads.config import storage, storage_to_write
-from gifster.uploads.storage.base import away, clock_of
+from gifster.uploads.config import storage, storage_to_write, why_away
+from gifster.uploads.storage.base import clock_of
 from gifster.uploads.storage.s3 import PART_BYTES
 
 #: A job that waits for longer needs a worker or a scheduler that is not there (seconds).
@@ -283,14 +283,9 @@ def _storage(settings: Settings, name: str, fetch: Fetch | None = None) -> str:
     Parameters:
       fetch: gets the answer to a URL; None for a storage that browsers do not reach.
     """
-    kept = storage(name)
-    try:
-        is_away = bool(away(kept))
-    except PermissionError:  # nobody may list it, so it is there
-        is_away = False
-    if is_away:
+    if why_away(name):
         return _with_tables(settings, lambda: _probed(storage_to_write(name), fetch))
-    return _probed(kept, fetch)
+    return _probed(storage(name), fetch)
 
 
 def _probed(kept: Storage, fetch: Fetch | None) -> str:

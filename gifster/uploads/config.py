@@ -112,21 +112,25 @@ def storage(name: str) -> Storage:
 
 
 def witness(names_files: Callable[[str], bool]) -> Callable[[str], bool]:
-    """Have `away_in_use()` ask a function whether rows name a file of a storage, by its name.
-    A decorator."""
+    """Have `away_in_use()` ask a function whether rows name a file of a storage, by its name. This
+    is a decorator."""
     _witnesses.append(names_files)
     return names_files
+
+
+def why_away(name: str) -> str:
+    """Why a storage is away, and what to do; empty if it is there, or cannot tell."""
+    try:
+        return away(storage(name))
+    except PermissionError:  # nobody may list it, so it is there
+        return ""
 
 
 def away_in_use(name: str) -> str:
     """Why a storage is away in which rows name files, and what to do; empty if it is there, cannot
     tell, or has nothing to lose."""
-    kept = storage(name)
-    try:
-        if away(kept) and any(names_files(name) for names_files in _witnesses):
-            return away(kept)  # a row may have come since, and its file before
-    except PermissionError:  # nobody may list it, so it is there
-        pass
+    if why_away(name) and any(names_files(name) for names_files in _witnesses):
+        return why_away(name)  # a row may have come since, and its file before
     return ""
 
 
